@@ -1,0 +1,80 @@
+"""The one assembly path: from settings to Dagster definitions. The command line and the tests use it too."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import schedules
+from dagster_project.analytics.cost_distributions import DISTRIBUTIONS, HISTOGRAMS, cost_distribution_assets
+from dagster_project.analytics.roi_forecasts import CALIBRATION, FORECASTS, roi_forecast_assets
+from dagster_project.demo_assets import demo_assets
+from dagster_project.gates.ledger_assets import ledger_checks
+from dagster_project.progress import Progress
+from dagster_project.publish.assets import export_assets, serving_assets
+from dagster_project.settings import Settings, load_settings
+from dagster_project.sources import discover
+from dagster_project.warehouse.dbt import DbtProject
+from dagster_project.warehouse.dbt_assets import dbt_stage_assets
+from dagster_project.warehouse.raw_assets import raw_assets
+
+
+def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Assemble assets, checks, jobs, schedules and sensors.
+
+    Args:
+        settings: The configuration; default the environment's.
+        resources: Replacements of resources, by key; `progress` is the one there is.
+    """
+    settings = settings or load_settings()
+    project = DbtProject(settings)
+    partitions = daily_partitions(settings)
+    manifest = project.manifest()
+    parts = configured_parts(settings)
+    raw = raw_assets(settings)
+    models = dbt_stage_assets(settings, project, partitions)
+    published = sorted(node["name"] for node in manifest["nodes"].values() if node["fqn"][1:2] == ["marts"])
+    assets = [
+        *demo_assets(settings),
+        *raw,
+        *models,
+        cost_distribution_assets(settings),
+        roi_forecast_assets(settings),
+        serving_assets(settings, [*published, HISTOGRAMS, DISTRIBUTIONS, FORECASTS, CALIBRATION], parts),
+        export_assets(settings),
+    ]
+    jobs = schedules.jobs(settings, partitions)
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=ledger_checks(settings, parts),
+        jobs=list(jobs),
+        schedules=schedules.schedules(settings),
+        sensors=schedules.sensors(settings),
+        resources={"progress": Progress(), **(resources or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """Give the daily UTC partitions: from the configured start to today, or to the configured as-of instant."""
+    end = None
+    if settings.as_of is not None:
+        end = ((settings.as_of or datetime.now(UTC)) - timedelta(microseconds=1)).date() + timedelta(days=1)
+    return dg.DailyPartitionsDefinition(
+        start_date=settings.start_date.isoformat(),
+        end_date=end.isoformat() if end else None,
+        timezone="UTC",
+        end_offset=0 if end else 1,
+    )
+
+
+def configured_parts(settings: Settings) -> frozenset[str]:
+    """Say what the configuration feeds: usage, use_cases, invoices, kpis, capacity."""
+    connectors = discover()
+    parts = {connectors[options.kind].feed for options in settings.sources} & {"usage", "invoices", "kpis"}
+    for part, file_name in (("use_cases", "seed_use_cases.csv"), ("capacity", "seed_commitments.csv")):
+        path = settings.reference_dir / file_name
+        if path.exists() and len(path.read_text(encoding="utf-8").strip().splitlines()) > 1:
+            parts = parts | {part}
+    return frozenset(parts)

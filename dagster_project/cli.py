@@ -1,0 +1,268 @@
+"""The command line: run everything, make the demo's feeds, show what is published.
+
+Parsing arguments and printing belong here. Progress and the closing screen go to the terminal; with `--json`, stdout
+holds one JSON object and nothing else.
+"""
+
+import contextlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from dagster_project.errors import TokenledgerError
+from dagster_project.progress import Progress, Step
+from dagster_project.settings import Settings, load_settings
+
+_PAGE_WIDTH = 140
+
+_STATE = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of everything that is written. Default: TOKENLEDGER_STATE_DIR, then ./.tokenledger.",
+)
+_CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Source configuration (YAML). Default: TOKENLEDGER_CONFIG, then the demo company's.",
+)
+
+
+@click.group()
+def main() -> None:
+    """What generative AI costs per call, use case and outcome, what it is worth, and how bought capacity is used."""
+
+
+@main.command()
+@_STATE
+@_CONFIG
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+def run(state_dir: Path | None, config: Path | None, *, is_json: bool) -> None:
+    """Pull every source, build the days that changed, judge every gate, publish."""
+    started = time.perf_counter()
+    with _clear_errors():
+        settings = load_settings(config_path=config, state_dir=state_dir)
+        console = _console(is_stderr=is_json)
+        with _stdout_to_stderr() if is_json else contextlib.nullcontext():
+            outcome, summary = _run(settings, console)
+        seconds = time.perf_counter() - started
+        from dagster_project import summary as summaries  # noqa: PLC0415 - imports Dagster, which --help need not wait for
+
+        if is_json:
+            content = summaries.as_json(settings, outcome, summary, seconds)
+            sys.stdout.buffer.write(orjson.dumps(content, default=summaries.json_default, option=orjson.OPT_INDENT_2))
+            sys.stdout.write("\n")
+        else:
+            _print_screen(console, settings, outcome, summary, seconds)
+    _leave(0 if outcome.is_success else 1)
+
+
+@main.command()
+@_STATE
+@_CONFIG
+def demo(state_dir: Path | None, config: Path | None) -> None:
+    """Make the demo company's feeds only, and say what was planted in them."""
+    with _clear_errors():
+        from dagster_project.demo.novaspark import generate  # noqa: PLC0415 - numpy and polars
+
+        settings = load_settings(config_path=config, state_dir=state_dir)
+        if settings.demo is None:
+            raise click.UsageError(f"{settings.config_path} has no `demo:` section; nothing to make.")
+        options = settings.demo
+        generate(
+            settings.feeds_dir,
+            seed=options.seed,
+            calls=options.calls,
+            days=options.days,
+            start_date=settings.start_date,
+        )
+        click.echo(f"Feeds: {settings.feeds_dir}")
+        click.echo(f"Planted truths: {settings.feeds_dir / 'truths.json'}")
+
+
+@main.command()
+@_STATE
+@_CONFIG
+@click.argument("sql")
+def query(state_dir: Path | None, config: Path | None, sql: str) -> None:
+    """Run SQL on the published warehouse and print the result."""
+    with _clear_errors():
+        import duckdb  # noqa: PLC0415 - --help need not wait for it
+
+        settings = load_settings(config_path=config, state_dir=state_dir)
+        if not settings.serving_path.exists():
+            raise click.UsageError(f"Nothing is published at {settings.serving_path}; `tokenledger run` publishes.")
+        with duckdb.connect(str(settings.serving_path), read_only=True) as con:
+            con.execute("set TimeZone = 'UTC'")
+            click.echo(str(con.sql(sql)))
+
+
+def _run(settings: Settings, console: Console) -> Any:  # noqa: ANN401 - types that only Dagster's import would bring
+    warnings.filterwarnings("ignore", category=UserWarning, module="dagster")
+    _print_line(console, f"tokenledger: {settings.organization}, state in {settings.state_dir}")
+    from dagster_project import runner, summary  # noqa: PLC0415 - seconds of imports, after the first line is out
+
+    progress = Progress(on_end=lambda step: _print_end(console, step))
+    outcome = runner.run_main_job(settings, progress)
+    return outcome, summary.summarize(settings)
+
+
+def _console(*, is_stderr: bool) -> Console:
+    """Give the terminal, or a wide page where there is none: a log is not folded at 80 columns."""
+    console = Console(stderr=is_stderr)
+    return console if console.is_terminal else Console(stderr=is_stderr, width=_PAGE_WIDTH)
+
+
+def _print_line(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_end(console: Console, step: Step) -> None:
+    rows = f"{step.rows:>11,} rows" if step.rows is not None else " " * 16
+    rejected = f", {step.rejected} rejected" if step.rejected else ""
+    _print_line(console, f"  {step.stage:<12} {step.name:<52} {rows} {step.seconds:>6.1f} s{rejected}")
+
+
+def _print_screen(console: Console, settings: Settings, outcome: Any, summary: Any, seconds: float) -> None:  # noqa: ANN401
+    if summary is not None:
+        console.print(_spend_table(summary))
+        console.print(_use_case_table(summary))
+        if summary.capacity:
+            console.print(_capacity_table(summary))
+        rejected = ", ".join(f"{row['row_count']} {row['reason']}" for row in summary.rejected) or "none"
+        console.print(f"Rows rejected, all kept: {rejected}", highlight=False)
+        console.print(f"Calls without a price: {summary.totals['unpriced_call_count']}", highlight=False)
+    gates = f"Gates: {outcome.passed_count} passed, {len(outcome.failed_checks)} failed."
+    console.print(gates, style="green" if outcome.is_success else "red", highlight=False)
+    for check in outcome.failed_checks:
+        _print_line(
+            console, f"  failed: {check.name}: {check.violation_count} of {check.evaluated_count}. Rule: {check.rule}"
+        )
+    for failure in outcome.failures:
+        _print_line(console, f"  stopped: {failure}")
+    if not outcome.ranges:
+        _print_line(console, "No day had changed since it was built; what is published stays.")
+    published = settings.serving_path if settings.serving_path.exists() else "nothing published yet"
+    _print_line(console, f"Serving warehouse: {published}")
+    _print_line(console, f"Finance exports:   {settings.exports_dir if settings.exports_dir.exists() else 'none yet'}")
+    _print_line(console, f"Dagster UI:        DAGSTER_HOME={settings.dagster_home} dagster dev")
+    _print_line(console, f"{seconds:.0f} s")
+
+
+def _spend_table(summary: Any) -> Table:  # noqa: ANN401
+    totals = summary.totals
+    table = Table(title=f"Spend {totals['first_date']} to {totals['last_date']}, USD", title_justify="left")
+    _columns(table, ["provider"], ["calls", "list", "effective"])
+    for row in summary.spend_by_provider:
+        table.add_row(
+            row["provider_name"],
+            _count(row["call_count"]),
+            _usd(row["list_cost_usd"]),
+            _usd(row["effective_cost_usd"]),
+        )
+    table.add_row(
+        "all", _count(totals["call_count"]), _usd(totals["list_cost_usd"]), _usd(totals["effective_cost_usd"])
+    )
+    return table
+
+
+def _use_case_table(summary: Any) -> Table:  # noqa: ANN401
+    table = Table(
+        title="Use cases, USD; ROI as a multiple of cost, forecast as P10 .. P50 .. P90 of the next 90 days",
+        title_justify="left",
+    )
+    numbers = ["instances", "success", "cost", "per success", "value", "ROI so far", "ROI forecast"]
+    _columns(table, ["use case"], numbers)
+    for row in summary.use_cases:
+        table.add_row(
+            row["use_case_id"],
+            _count(row["instance_count"]),
+            _share(row["success_share"]),
+            _usd(row["cost_usd"]),
+            _usd(row["cost_usd_per_success"], digits=4),
+            _usd(row["value_usd"]),
+            _multiple(row["roi_share"]),
+            " .. ".join(_multiple(row[f"{name}_roi_share"]) for name in ("p10", "p50", "p90"))
+            if row["p50_roi_share"] is not None
+            else "unknown",
+        )
+    return table
+
+
+def _capacity_table(summary: Any) -> Table:  # noqa: ANN401
+    table = Table(title="Bought capacity, USD", title_justify="left")
+    _columns(table, ["commitment"], ["cost", "used", "idle", "unallocated", "utilisation", "spilled calls"])
+    for row in summary.capacity:
+        table.add_row(
+            row["commitment_id"],
+            _usd(row["cost_usd"]),
+            _usd(row["used_cost_usd"]),
+            _usd(row["idle_cost_usd"]),
+            _usd(row["unallocated_cost_usd"]),
+            _share(row["utilization_share"]),
+            _count(row["spillover_call_count"]),
+        )
+    return table
+
+
+def _columns(table: Table, texts: Sequence[str], numbers: Sequence[str]) -> None:
+    for name in texts:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+
+
+def _usd(amount: Decimal | float | None, *, digits: int = 2) -> str:
+    return "unknown" if amount is None else f"{amount:,.{digits}f}"
+
+
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:,.1f} %"
+
+
+def _multiple(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:,.2f}x"
+
+
+def _count(count: int | None) -> str:
+    return "unknown" if count is None else f"{count:,}"
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Any:  # noqa: ANN401 - a generator
+    """Show the project's own errors as one message, without a traceback."""
+    try:
+        yield
+    except TokenledgerError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        _leave(2)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Any:  # noqa: ANN401 - a generator
+    """Send whatever libraries print to stderr, also below Python's level."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _leave(code: int) -> None:
+    """End the process without running the interpreter's teardown, in which DuckDB 2.0 reports leaks of its own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,126 @@
+"""Gates across stages: what goes in comes out, in rows, tokens and money, per source and day.
+
+Each is one SQL file in `sql/gates/` under the gate's own name; it is judged over the days of the run's window.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster_project.gates.gate import Gate
+
+GATES_DIR = Path(__file__).resolve().parents[2] / "sql" / "gates"
+
+
+@dataclass(frozen=True)
+class LedgerGate:
+    """A gate judged by a SQL file.
+
+    Attributes:
+        gate: The gate.
+        asset_key: The asset whose check it is; what lies below it waits for the gate.
+        needs: What must be configured for it to have anything to judge: usage, use_cases, invoices, capacity.
+    """
+
+    gate: Gate
+    asset_key: str
+    needs: str
+
+    @property
+    def sql(self) -> str:
+        """The query, from `sql/gates/`."""
+        return (GATES_DIR / f"{self.gate.gate_name}.sql").read_text(encoding="utf-8")
+
+
+LEDGER_GATES: tuple[LedgerGate, ...] = (
+    LedgerGate(
+        gate=Gate(
+            stage="intermediate",
+            subject="usage",
+            aspect="rows",
+            predicate="conserved",
+            rule="Per source and day, landed records are calls, rejected records or records that are no calls.",
+            why="A record that is none of these vanished, and its cost with it.",
+            tool="sql",
+        ),
+        asset_key="fct_calls",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_calls",
+            aspect="tokens",
+            predicate="conserved",
+            rule="Per source and day, reported tokens are those of the ledger's unit kinds and of the rejects.",
+            why="A token that is lost or counted twice is money that is wrong.",
+            tool="sql",
+        ),
+        asset_key="fct_calls",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_call_charges",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per day, the charges by unit kind add up to the costs of the calls, to the last digit.",
+            why="The arithmetic that explains a call must be the arithmetic that priced it.",
+            tool="sql",
+        ),
+        asset_key="fct_call_charges",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="rpt_daily_spend",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per day, the spend report adds up to the calls, to the last digit.",
+            why="Finance adds up the report; it must be the ledger.",
+            tool="sql",
+        ),
+        asset_key="rpt_daily_spend",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_use_case_instances",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per day, instances cost what their calls cost, to the last digit.",
+            why="Cost per outcome is the sum of the calls behind it.",
+            tool="sql",
+        ),
+        asset_key="fct_use_case_instances",
+        needs="use_cases",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_capacity_hours",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per commitment and day, the hours cost what was bought, and used cost is what calls were given.",
+            why="Bought capacity is paid for in full, and each part of it once.",
+            tool="sql",
+        ),
+        asset_key="rpt_capacity_utilization",
+        needs="capacity",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_invoice_lines",
+            aspect="amounts",
+            predicate="conserved",
+            rule="Per source, the ledger's invoice lines bill what was landed, to the last digit.",
+            why="The bill is the one figure that finance pays.",
+            tool="sql",
+        ),
+        asset_key="fct_invoice_lines",
+        needs="invoices",
+    ),
+)

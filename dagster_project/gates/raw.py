@@ -1,0 +1,365 @@
+"""The border from landing to raw: what a connector must have delivered before staging reads it.
+
+Only what is a connector's business: that its records are there, identified, dated, of the right unit, and not
+landed twice. A record that says something wrong (negative tokens, an unknown model) is staging's, which
+rejects it row by row and keeps it. Freshness is judged over time by SQL.
+"""
+
+from collections.abc import Collection
+from datetime import date
+
+from dagster_project.gates import _specs
+from dagster_project.gates.expectations import ExpectationSpec, Suite
+
+_LANDED_COLUMNS = ("source_name", "landed_at", "input_uri", "record_index")
+
+_TOKEN_UNIT_KINDS = (
+    "input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning",
+    "input_audio", "output_audio", "input_image",
+)  # fmt: skip
+
+
+def _landed(*columns: str, day_of: str | None) -> tuple[ExpectationSpec, ...]:
+    """What holds for every landing table: it has rows, columns, provenance, and each record once."""
+    specs = (
+        _specs.not_empty(why="A configured feed without a record is a broken pull, not a quiet day."),
+        _specs.columns_present((*_LANDED_COLUMNS, *columns), why="Staging selects these columns by name, null or not."),
+        _specs.present("source_name", why="Conservation is counted per source; without one a row drops out."),
+        _specs.present("landed_at", why="What was known when is read from the landing instant."),
+        _specs.present("input_uri", why="A figure must be traceable to the file that it came from."),
+        _specs.within_range(
+            "record_index",
+            min_value=0,
+            why="It is the 0-based position in the input.",
+        ),
+    )
+    if day_of is None:
+        return specs
+    return (
+        *specs,
+        _specs.unique(
+            ("source_name", "input_uri", "record_index"),
+            aspect="record",
+            why="A superseded landing that is still read counts its records, and their cost, twice.",
+        ),
+        _specs.present(day_of, why="Without its instant a record belongs to no day and to no rate."),
+        _specs.violations(
+            f"event_date is distinct from cast(timezone('UTC', {day_of}) as date)",
+            aspect="event_date",
+            predicate="reconciled",
+            rule=f"event_date is the UTC date of {day_of}.",
+            why="Days are rebuilt by event_date; a record filed under another day is priced twice or never.",
+        ),
+        _specs.violations(
+            f"coalesce({day_of} < timestamptz '2015-01-01 00:00:00+00'"
+            f" or {day_of} >= timestamptz '2100-01-01 00:00:00+00', false)",
+            aspect=day_of,
+            predicate="within_range",
+            rule=f"{day_of} lies in the years 2015 to 2099.",
+            why="An epoch read in the wrong unit (s, ms, us, ns) lands in 1970 or far ahead.",
+        ),
+    )
+
+
+_OTLP_FILES_SPANS_COLUMNS = (
+    "trace_id", "span_id", "parent_span_id", "span_name", "start_at", "end_at", "status_code",
+    "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_system", "gen_ai_request_model",
+    "gen_ai_response_model", "gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens",
+    "gen_ai_usage_cache_read_input_tokens", "gen_ai_usage_cache_creation_input_tokens",
+    "gen_ai_usage_reasoning_output_tokens", "service_tier", "tokenledger_use_case_id",
+    "tokenledger_use_case_instance_id", "attributes_json",
+)  # fmt: skip
+
+OTLP_FILES_SPANS = Suite(
+    stage="raw",
+    subject="otlp_files_spans",
+    relation="raw.raw_otlp_files__spans",
+    day_column="event_date",
+    specs=(
+        *_landed(*_OTLP_FILES_SPANS_COLUMNS, day_of="start_at"),
+        _specs.present("trace_id", why="A span is named by its trace and its own id; retries are found by them."),
+        _specs.present("span_id", why="A span is named by its trace and its own id; parents are found by it."),
+        _specs.known(
+            "status_code",
+            (0, 1, 2),
+            why="OpenTelemetry knows unset, ok and error; success is read from it.",
+            severity="warn",
+        ),
+        _specs.known(
+            "span_kind",
+            (0, 1, 2, 3, 4, 5),
+            why="OpenTelemetry knows six kinds; another number means that the file was decoded wrongly.",
+            severity="warn",
+        ),
+    ),
+)
+
+_TABLE_FILES_CALLS_COLUMNS = (
+    "event_at", "call_id", "provider_name", "model_name", "operation_name", "deployment_id", "region_id",
+    "service_tier", "use_case_id", "use_case_instance_id", "is_success", "input_tokens",
+    "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens",
+    "reasoning_tokens", "input_includes_cache", "output_includes_reasoning",
+)  # fmt: skip
+
+TABLE_FILES_CALLS = Suite(
+    stage="raw",
+    subject="table_files_calls",
+    relation="raw.raw_table_files__calls",
+    day_column="event_date",
+    specs=(
+        *_landed(*_TABLE_FILES_CALLS_COLUMNS, day_of="event_at"),
+        _specs.present("call_id", why="It is the call's name; the connector derives one when the file has none."),
+        _specs.violations(
+            "input_includes_cache is null and (coalesce(cache_read_tokens, 0) <> 0"
+            " or coalesce(cache_write_5m_tokens, 0) <> 0 or coalesce(cache_write_1h_tokens, 0) <> 0)",
+            aspect="input_includes_cache",
+            predicate="present",
+            rule="A call with cached tokens says whether its input count includes them.",
+            why="Unless it is known whether input holds cached tokens, they are charged twice or never.",
+        ),
+        _specs.violations(
+            "output_includes_reasoning is null and coalesce(reasoning_tokens, 0) <> 0",
+            aspect="output_includes_reasoning",
+            predicate="present",
+            rule="A call with reasoning tokens says whether its output count includes them.",
+            why="Unless it is known whether output holds reasoning tokens, they are charged twice or never.",
+        ),
+    ),
+)
+
+_GENAI_PRICES_RATES_COLUMNS = (
+    "provider_name", "model_id", "unit_kind", "usd_per_unit", "pricing_unit", "valid_from", "valid_to",
+    "context_over_tokens", "context_up_to_tokens", "service_tier", "known_from",
+)  # fmt: skip
+
+GENAI_PRICES_RATES = Suite(
+    stage="raw",
+    subject="genai_prices_rates",
+    relation="raw.raw_genai_prices__rates",
+    specs=(
+        *_landed(*_GENAI_PRICES_RATES_COLUMNS, day_of=None),
+        _specs.present("provider_name", why="A rate is found by its provider."),
+        _specs.present("model_id", why="A rate is found by its model."),
+        _specs.present("unit_kind", why="A price without what it is the price of prices nothing."),
+        _specs.present("usd_per_unit", why="An unknown price is an absent row; a null would price calls at null."),
+        _specs.present("known_from", why="A figure before a correction is found by when its rate was known."),
+        _specs.within_range(
+            "usd_per_unit",
+            min_value=0,
+            max_value=100,
+            why="A rate card pays nobody; measured 2026-11-20, the dearest unit (an audio hour) cost 4.80.",
+        ),
+        _specs.violations(
+            f"unit_kind in ({', '.join(repr(kind) for kind in _TOKEN_UNIT_KINDS)})"
+            " and coalesce(usd_per_unit > 0.01, false)",
+            aspect="usd_per_token",
+            predicate="within_range",
+            rule="A token costs at most 0.01 USD.",
+            why="Measured 2026-11-20, the dearest token cost 0.0006; a price per thousand passes 0.01.",
+        ),
+        _specs.known(
+            "unit_kind",
+            (*_TOKEN_UNIT_KINDS, "request", "web_search"),
+            why="Nothing downstream charges for another kind. Measured 2026-11-20: 1.9 % of the package's prices "
+            "are of such kinds (characters, pages, hours).",
+            severity="warn",
+            tolerance_share=0.03,
+        ),
+        _specs.violations(
+            "coalesce(valid_to <= valid_from, false)",
+            aspect="validity",
+            predicate="monotonic",
+            rule="valid_to is later than valid_from.",
+            why="A rate that ends before it begins is never found.",
+        ),
+        _specs.within_range(
+            "context_over_tokens", min_value=0, why="A threshold counts tokens from zero, the base price's."
+        ),
+    ),
+)
+
+_GENAI_PRICES_MODEL_PATTERNS_COLUMNS = (
+    "provider_name", "model_id", "pattern_group", "regex", "is_negated", "priority",
+)  # fmt: skip
+
+GENAI_PRICES_MODEL_PATTERNS = Suite(
+    stage="raw",
+    subject="genai_prices_model_patterns",
+    relation="raw.raw_genai_prices__model_patterns",
+    specs=(
+        *_landed(*_GENAI_PRICES_MODEL_PATTERNS_COLUMNS, day_of=None),
+        _specs.present("model_id", why="A pattern without its model names nothing."),
+        _specs.present("regex", why="A null pattern matches nothing and hides the model's rates."),
+        _specs.present("is_negated", why="Read as its opposite, a pattern gives a call another model's price."),
+    ),
+)
+
+_CONTRACT_FILES_TERMS_COLUMNS = (
+    "contract_id", "provider_name", "model_pattern", "term_type", "unit_kind", "usd_per_unit",
+    "discount_share", "service_tier", "valid_from", "valid_to", "is_list",
+)  # fmt: skip
+
+CONTRACT_FILES_TERMS = Suite(
+    stage="raw",
+    subject="contract_files_terms",
+    relation="raw.raw_contract_files__terms",
+    specs=(
+        *_landed(*_CONTRACT_FILES_TERMS_COLUMNS, day_of=None),
+        _specs.present("contract_id", why="A discount must be traceable to the contract that grants it."),
+        _specs.present("provider_name", why="A term without a provider would discount everything."),
+        _specs.present("model_pattern", why="A term without models would discount everything or nothing."),
+        _specs.present("term_type", why="Whether a number is a price or a share is said here alone."),
+        _specs.present("valid_from", why="A term without a beginning would restate all of history."),
+        _specs.present("is_list", why="List and negotiated prices go to different cost columns."),
+        _specs.known("term_type", ("unit_price", "percentage_discount"), why="Pricing knows these two."),
+        _specs.within_range("discount_share", min_value=0, max_value=1, why="15 for 15 % would pay us for calling."),
+        _specs.within_range("usd_per_unit", min_value=0, why="A negotiated price pays nobody."),
+        _specs.violations(
+            "(term_type = 'unit_price' and usd_per_unit is null)"
+            " or (term_type = 'percentage_discount' and discount_share is null)",
+            aspect="term_value",
+            predicate="present",
+            rule="A unit price has its price, a percentage discount its share.",
+            why="A term without its number changes no charge, silently.",
+        ),
+        _specs.violations(
+            "coalesce(valid_to <= valid_from, false)",
+            aspect="validity",
+            predicate="monotonic",
+            rule="valid_to, the first day that is not covered, is later than valid_from.",
+            why="A term that ends before it begins is never applied.",
+        ),
+    ),
+)
+
+_FOCUS_FILES_CHARGES_COLUMNS = (
+    "billing_account_id", "billing_currency", "billing_period_start", "billing_period_end",
+    "charge_period_start", "charge_period_end", "charge_category", "charge_class", "billed_cost",
+    "effective_cost", "list_cost", "contracted_cost", "service_name", "sku_id", "focus_version",
+)  # fmt: skip
+
+FOCUS_FILES_CHARGES = Suite(
+    stage="raw",
+    subject="focus_files_charges",
+    relation="raw.raw_focus_files__charges",
+    day_column="event_date",
+    specs=(
+        *_landed(*_FOCUS_FILES_CHARGES_COLUMNS, day_of="charge_period_start"),
+        # Nullability and value lists below are those of the FOCUS specification's Cost and Usage data set,
+        # 1.0-1.4.
+        _specs.present("billing_account_id", why="The ledger is reconciled per billing account."),
+        _specs.present("billing_period_start", why="The ledger is reconciled per billing period."),
+        _specs.present("billing_period_end", why="The ledger is reconciled per billing period."),
+        _specs.present("billing_currency", why="An amount without a currency cannot be added."),
+        _specs.present("charge_period_end", why="A charge is spread over its period."),
+        _specs.present("billed_cost", why="It is the figure that the ledger must equal."),
+        _specs.present(
+            "effective_cost",
+            why="FOCUS requires it; without it the amortised view of the bill lacks a charge.",
+            severity="warn",
+        ),
+        _specs.present("charge_category", why="Tax and credits are named charges, not calls."),
+        _specs.known(
+            "charge_category",
+            ("Usage", "Purchase", "Tax", "Credit", "Adjustment"),
+            why="FOCUS knows these; another is neither spread over calls nor named as another charge.",
+        ),
+        _specs.known("charge_class", ("Correction",), why="FOCUS knows one class: an earlier period restated."),
+        _specs.known(
+            "pricing_category",
+            ("Standard", "Dynamic", "Committed", "Other"),
+            why="FOCUS knows these; committed usage is priced by its commitment.",
+            severity="warn",
+        ),
+        _specs.known(
+            "commitment_discount_status",
+            ("Used", "Unused"),
+            why="FOCUS knows these; unused commitment is idle capacity.",
+            severity="warn",
+        ),
+        _specs.violations(
+            "coalesce(charge_period_end <= charge_period_start, false)",
+            aspect="charge_period",
+            predicate="monotonic",
+            rule="charge_period_end is later than charge_period_start.",
+            why="FOCUS periods are half-open; an empty one has no hour to be spread over.",
+        ),
+        _specs.violations(
+            "coalesce(billing_period_end <= billing_period_start, false)",
+            aspect="billing_period",
+            predicate="monotonic",
+            rule="billing_period_end is later than billing_period_start.",
+            why="FOCUS periods are half-open; an empty one reconciles nothing.",
+        ),
+        _specs.violations(
+            "billing_currency is not null and not regexp_matches(billing_currency, '^[A-Z]{{3}}$')",
+            aspect="billing_currency",
+            predicate="known",
+            rule="billing_currency is null or a three-letter ISO 4217 code.",
+            why="A virtual currency (credits, tokens) in this column would be added up as money.",
+        ),
+    ),
+)
+
+_KPI_FILES_SCORES_COLUMNS = (
+    "kpi_name", "score", "score_text", "use_case_id", "use_case_version", "use_case_instance_id",
+    "scored_at", "provenance",
+)  # fmt: skip
+
+KPI_FILES_SCORES = Suite(
+    stage="raw",
+    subject="kpi_files_scores",
+    relation="raw.raw_kpi_files__scores",
+    day_column="event_date",
+    specs=(
+        *_landed(*_KPI_FILES_SCORES_COLUMNS, day_of="scored_at"),
+        _specs.present("kpi_name", why="A score without its KPI enters no value equation."),
+        _specs.violations(
+            "score is null and score_text is null",
+            aspect="score",
+            predicate="present",
+            rule="A row has a score or a text of one.",
+            why="Unknown is an absent row, which coverage counts; an empty one would look scored.",
+        ),
+        _specs.violations(
+            "score is not null and not isfinite(score)",
+            aspect="score",
+            predicate="within_range",
+            rule="score is null or a finite number.",
+            why="One NaN makes every mean that it enters NaN.",
+        ),
+        _specs.present("provenance", why="Measured and self-reported value are never added unmarked."),
+        _specs.known(
+            "provenance",
+            ("measured", "self_reported", "derived", "attested"),
+            why="Confidence in a value is graded by these four.",
+        ),
+    ),
+)
+
+SUITES: tuple[Suite, ...] = (
+    OTLP_FILES_SPANS,
+    TABLE_FILES_CALLS,
+    GENAI_PRICES_RATES,
+    GENAI_PRICES_MODEL_PATTERNS,
+    CONTRACT_FILES_TERMS,
+    FOCUS_FILES_CHARGES,
+    KPI_FILES_SCORES,
+)
+
+
+def suites(kinds: Collection[str], *, window: tuple[date, date] | None = None) -> list[Suite]:
+    """The suites of the configured connector kinds.
+
+    Args:
+        kinds: Connector kinds of the configuration (`otlp_files`, `focus_files`); the tables of other kinds
+            are empty by right and are not judged.
+        window: Judge dated tables over these days only, half-open; None for all. A run's cost then grows with
+            the days that it touches, but a day without records of a kind is a failure: leave the kind out, or
+            pass None.
+
+    Returns:
+        The suites, in the order of `SUITES`.
+    """
+    chosen = [suite for suite in SUITES if any(suite.subject.startswith(f"{kind}_") for kind in kinds)]
+    return chosen if window is None else [suite.over_window(*window) for suite in chosen]

@@ -1,0 +1,134 @@
+"""Jobs, schedules and sensors: what runs when.
+
+Usage is pulled hourly, rates, invoices and KPIs daily. A pull only notes which days changed; the restatement sensor
+requests a build of exactly those days. Exports follow on the first working day of the month.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from filelock import Timeout
+
+from dagster_project.demo_assets import demo_assets
+from dagster_project.publish.assets import EXPORTS
+from dagster_project.settings import Settings
+from dagster_project.sources import discover
+from dagster_project.warehouse import restatement
+from dagster_project.warehouse.connection import open_warehouse, writer_lock
+from dagster_project.warehouse.raw_assets import DEMO_FEEDS, RAW_GROUP
+from dagster_project.warehouse.run_window import range_tags
+
+INGEST_SOURCES = "ingest_sources"
+BUILD_WAREHOUSE = "build_warehouse"
+EXPORT_TABLES = "export_tables"
+BUILT_GROUPS = ("reference", "staging", "intermediate", "marts", "analytics", "publish")
+
+_HOURLY = "7 * * * *"
+_DAILY = "37 5 * * *"
+_MONTH_BEGIN = "0 6 1-3 * *"
+_SATURDAY = 5
+
+
+def jobs(settings: Settings, partitions: dg.PartitionsDefinition) -> list[UnresolvedAssetJobDefinition]:
+    """Give the jobs: everything that is pulled, each feed's pull, the build, the exports."""
+    demo = dg.AssetSelection.assets(DEMO_FEEDS) if demo_assets(settings) else None
+    pulled = dg.AssetSelection.groups(RAW_GROUP)
+    return [
+        dg.define_asset_job(
+            INGEST_SOURCES,
+            selection=pulled | demo if demo else pulled,
+            description="Pull every configured source, land it, judge it, and note which days changed.",
+        ),
+        *(
+            dg.define_asset_job(
+                f"ingest_{feed}",
+                selection=dg.AssetSelection.tag("feed", feed),
+                description=f"Pull the {feed} sources.",
+            )
+            for feed in _feeds(settings)
+        ),
+        dg.define_asset_job(
+            BUILD_WAREHOUSE,
+            selection=dg.AssetSelection.groups(*BUILT_GROUPS),
+            partitions_def=partitions,
+            description="Build, judge and publish a range of days.",
+        ),
+        dg.define_asset_job(
+            EXPORT_TABLES,
+            selection=dg.AssetSelection.assets(EXPORTS),
+            description="Write the finance exports.",
+        ),
+    ]
+
+
+def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Give the schedules: usage hourly, the other feeds daily, exports on the month's first working day."""
+    pulls = [
+        dg.ScheduleDefinition(
+            name=f"ingest_{feed}_{'hourly' if feed == 'usage' else 'daily'}",
+            job_name=f"ingest_{feed}",
+            cron_schedule=_HOURLY if feed == "usage" else _DAILY,
+            execution_timezone="UTC",
+        )
+        for feed in _feeds(settings)
+    ]
+    return [*pulls, _export_schedule()]
+
+
+def is_first_working_day(day: date) -> bool:
+    """Whether a day is the first of its month that is no Saturday or Sunday."""
+    return day.weekday() < _SATURDAY and all(
+        day.replace(day=earlier).weekday() >= _SATURDAY for earlier in range(1, day.day)
+    )
+
+
+def _export_schedule() -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name="export_tables_monthly",
+        job_name=EXPORT_TABLES,
+        cron_schedule=_MONTH_BEGIN,
+        execution_timezone="UTC",
+    )
+    def export_tables_monthly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = context.scheduled_execution_time.date()
+        if is_first_working_day(day):
+            return dg.RunRequest(run_key=day.isoformat())
+        return dg.SkipReason(f"{day} is not the first working day of its month.")
+
+    return export_tables_monthly
+
+
+def sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """Give the restatement sensor: it requests a build of the days that changed, and of no others."""
+
+    @dg.sensor(
+        name="restatement_sensor",
+        job_name=BUILD_WAREHOUSE,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Requests a build of exactly the days that late data, changed prices or corrections touch.",
+    )
+    def restatement_sensor() -> Sequence[dg.RunRequest] | dg.SkipReason:
+        try:
+            with writer_lock(settings).acquire(timeout=0), open_warehouse(settings) as con:
+                ranges = restatement.pending_ranges(con)
+                stamp = restatement.latest_request(con)
+        except Timeout:
+            return dg.SkipReason("The warehouse is being written; the days that changed are read when it is free.")
+        if not ranges:
+            return dg.SkipReason("No day changed since it was built.")
+        return [range_request(first, last, run_key=f"{first}..{last}@{stamp}") for first, last in ranges]
+
+    return [restatement_sensor]
+
+
+def range_request(first: date, last: date, *, run_key: str) -> dg.RunRequest:
+    """Give the request of one run over a range of days."""
+    return dg.RunRequest(run_key=run_key, tags=range_tags(first, last))
+
+
+def _feeds(settings: Settings) -> list[str]:
+    connectors = discover()
+    return sorted({connectors[options.kind].feed for options in settings.sources})

@@ -1,0 +1,236 @@
+"""What every connector is made of: entities, inputs, batches, rejects, options.
+
+A connector turns one wire format into typed record batches and gives them no business meaning. The types here
+are the whole contract between a connector (`sources/<kind>.py`) and the landing zone
+(`warehouse/landing.py`). Reading files is in `_files.py` and `_tabular.py`, typing columns in `_columns.py`.
+Nothing here knows Dagster or SQL.
+"""
+
+import glob
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from dagster_project.errors import PermanentSourceError
+
+Feed = Literal["usage", "rates", "invoices", "kpis"]
+
+UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
+RAW_TEXT_LIMIT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One table that a connector lands.
+
+    Attributes:
+        name: Second half of the raw table's name, `raw_<kind>__<name>`.
+        schema: The entity's own columns; the landing zone puts its own columns before them.
+        day_column: Timestamp or date column whose UTC date splits the landing files; None for undated feeds.
+        token_columns: The columns that hold input and output tokens, summed into the manifest.
+        amount_columns: Decimal columns that are summed exactly into the manifest.
+    """
+
+    name: str
+    schema: pa.Schema
+    day_column: str | None = None
+    token_columns: tuple[str, str] | None = None
+    amount_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that cannot be landed, with what was wrong and what it looked like.
+
+    Attributes:
+        record_index: 0-based position of the record in its input.
+        reason_code: Short stable name, `value_unparsable` and the like.
+        reason: One sentence with the column and what was expected.
+        raw_text: The record as it came, cut to `RAW_TEXT_LIMIT_BYTES`.
+    """
+
+    record_index: int
+    reason_code: str
+    reason: str
+    raw_text: str
+
+    @classmethod
+    def of(cls, record_index: int, reason_code: str, reason: str, raw: str | bytes) -> "Reject":
+        """Build a reject from raw content of any size and any encoding."""
+        data = raw.encode("utf-8", "backslashreplace") if isinstance(raw, str) else raw
+        text = data[:RAW_TEXT_LIMIT_BYTES].decode("utf-8", "backslashreplace")
+        return cls(record_index, reason_code, reason, text)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some consecutive records of one input, for one entity.
+
+    Attributes:
+        entity: Name of the entity that the records belong to.
+        records: The readable records, in the entity's schema.
+        record_index: int64 array, the position of each record in its input.
+        rows_read: Records consumed from the input for this batch; must equal records plus rejects.
+        rejects: The unreadable ones.
+    """
+
+    entity: str
+    records: pa.RecordBatch
+    record_index: pa.Array
+    rows_read: int
+    rejects: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputIdentity:
+    """What makes the content of an input the same as before: its hash and its size in bytes."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class InputPull:
+    """One input of a source (a file, a package version), not yet read.
+
+    Attributes:
+        input_uri: Name of the input that survives a move of the state directory.
+        stamp: Cheap fingerprint; equal non-empty stamps mean unchanged content. Empty when it cannot be
+            trusted.
+        identify: Hashes the content; raises a source error when the input cannot be read.
+        batches: Reads the content from its start and, last of all, checks that it did not change meanwhile.
+    """
+
+    input_uri: str
+    stamp: str
+    identify: Callable[[], InputIdentity]
+    batches: Callable[[], Iterator[Batch]]
+
+
+@dataclass(frozen=True)
+class PullContext:
+    """What a connector may know about the pull: `now`, the UTC instant at which it counts as done."""
+
+    now: datetime
+
+
+@dataclass(frozen=True)
+class FilePattern:
+    """Files below a base folder, by a relative path that may hold glob characters.
+
+    Attributes:
+        base: Folder that may move without changing the identity of the inputs.
+        pattern: Path or glob relative to `base`.
+        label: What stands for `base` in an `input_uri`.
+    """
+
+    base: Path
+    pattern: str
+    label: str = ""
+
+    def files(self) -> list[tuple[str, Path]]:
+        """Give (input_uri, path) of every matching file, sorted by name.
+
+        Raises:
+            PermanentSourceError: nothing matches.
+        """
+        literal = self.base / self.pattern
+        if literal.is_file():
+            return [(f"{self.label}{self.pattern}", literal)]
+        names = sorted(glob.glob(self.pattern, root_dir=self.base, recursive=True))  # noqa: PTH207 - root_dir
+        files = [
+            (f"{self.label}{Path(name).as_posix()}", self.base / name) for name in names if (self.base / name).is_file()
+        ]
+        if not files:
+            msg = (
+                f"Looked for {self.label}{self.pattern} in {self.base}: no file matches, expected at "
+                "least one. "
+                "Correct `path` in the source configuration or deliver the file."
+            )
+            raise PermanentSourceError(msg)
+        return files
+
+
+def parse_file_pattern(text: str, *, config_dir: Path, feeds_dir: Path) -> FilePattern:
+    """Read a configured `path`: `{feeds}/...`, relative to the configuration file, or absolute.
+
+    Raises:
+        ValueError: it holds a placeholder other than a leading `{feeds}/`.
+    """
+    if text.startswith("{feeds}/"):
+        pattern = FilePattern(feeds_dir, text.removeprefix("{feeds}/"), "feeds/")
+    elif text.startswith("~/"):
+        return parse_file_pattern(str(Path(text).expanduser()), config_dir=config_dir, feeds_dir=feeds_dir)
+    elif text.startswith("/"):
+        pattern = FilePattern(Path("/"), text.lstrip("/"), "/")
+    else:
+        pattern = FilePattern(config_dir, text)
+    if not pattern.pattern or re.search(r"[{}]", pattern.pattern):
+        msg = "expected a path, relative or absolute, in which only a leading '{feeds}/' is replaced"
+        raise ValueError(msg)
+    return pattern
+
+
+def _validate_file_pattern(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str | Path):
+        return value
+    context: dict[str, Any] = info.context or {}
+    here = Path.cwd()
+    return parse_file_pattern(
+        str(value), config_dir=context.get("config_dir", here), feeds_dir=context.get("feeds_dir", here)
+    )
+
+
+FilePatternField = Annotated[FilePattern, BeforeValidator(_validate_file_pattern)]
+
+
+class SourceOptions(BaseModel):
+    """Options that every configured source has; a connector adds its own in a subclass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    kind: str
+
+    def reading_sha256(self) -> str:
+        """Hash what decides how content is read, so that a changed option lands the same input anew."""
+        text = self.model_dump_json(exclude={"name", "path"})
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class FileSourceOptions(SourceOptions):
+    """Options of a source whose inputs are files."""
+
+    path: FilePatternField
+
+
+@dataclass(frozen=True)
+class Connector:
+    """How to pull one kind of source.
+
+    Attributes:
+        kind: Name in the configuration and first part of the raw tables' names; equals the module's name.
+        feed: Which of the four feeds it belongs to.
+        entities: The tables it lands.
+        options: Model that validates its configuration.
+        read: Lists the inputs of a configured source, lazily; each input then fails or lands on its own.
+        version: Raised when the connector reads the same content differently, so that it is landed anew.
+    """
+
+    kind: str
+    feed: Feed
+    entities: tuple[Entity, ...]
+    options: type[SourceOptions]
+    read: Callable[[Any, PullContext], Iterator[InputPull]]
+    version: int = 1
+
+    def entity(self, name: str) -> Entity:
+        """Give the entity of that name."""
+        return next(entity for entity in self.entities if entity.name == name)

@@ -1,0 +1,415 @@
+"""Spans in OTLP/JSON files: JSON Lines of trace exports, plain, .gz or .zst, one row per span.
+
+Every span lands, parents, agents and tools too; staging keeps the leaves. Known attributes become columns
+(span first, then resource), the rest goes into attributes_json, prompts and completions nowhere: they are
+never stored, and they are taken out of rejected spans as well. Events and links are not read. A line that is
+not JSON cannot be searched for content, so it is kept as it came.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from dagster_project.sources._connector import (
+    UTC_TIMESTAMP,
+    Batch,
+    Connector,
+    Entity,
+    FileSourceOptions,
+    InputPull,
+    PullContext,
+    Reject,
+)
+from dagster_project.sources._files import file_inputs, text_lines
+from dagster_project.sources._tabular import json_object
+
+_TEXT = [
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.system",
+    "gen_ai.request.model",
+    "gen_ai.response.model",
+    "gen_ai.response.id",
+    "gen_ai.conversation.id",
+    "gen_ai.agent.id",
+    "gen_ai.agent.name",
+    "gen_ai.workflow.name",
+]
+_COUNTS = {
+    "gen_ai.usage.input_tokens": "gen_ai_usage_input_tokens",
+    "gen_ai.usage.output_tokens": "gen_ai_usage_output_tokens",
+    "gen_ai.usage.cache_read.input_tokens": "gen_ai_usage_cache_read_input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens": "gen_ai_usage_cache_creation_input_tokens",
+    "gen_ai.usage.reasoning.output_tokens": "gen_ai_usage_reasoning_output_tokens",
+    "gen_ai.usage.audio.input_tokens": "gen_ai_usage_audio_input_tokens",
+    "gen_ai.usage.audio.output_tokens": "gen_ai_usage_audio_output_tokens",
+    "gen_ai.usage.image.input_tokens": "gen_ai_usage_image_input_tokens",
+    "gen_ai.usage.prompt_tokens": "gen_ai_usage_prompt_tokens",
+    "gen_ai.usage.completion_tokens": "gen_ai_usage_completion_tokens",
+    "gen_ai.usage.cache_read_input_tokens": "gen_ai_usage_cache_read_input_tokens_deprecated",
+    "gen_ai.usage.cache_creation_input_tokens": "gen_ai_usage_cache_creation_input_tokens_deprecated",
+    "gen_ai.usage.cache_read_tokens": "gen_ai_usage_cache_read_tokens",
+    "gen_ai.usage.cache_write_tokens": "gen_ai_usage_cache_write_tokens",
+}
+_TIERS = [
+    "openai.response.service_tier",
+    "gen_ai.openai.response.service_tier",
+    "openai.request.service_tier",
+    "gen_ai.openai.request.service_tier",
+]
+_TOKENLEDGER_TEXT = {
+    "tokenledger.use_case.id": "tokenledger_use_case_id",
+    "tokenledger.use_case.version": "tokenledger_use_case_version",
+    "tokenledger.use_case.instance_id": "tokenledger_use_case_instance_id",
+    "tokenledger.step.name": "tokenledger_step_name",
+    "tokenledger.team.name": "tokenledger_team_name",
+}
+_TOKENLEDGER_INDEX = {
+    "tokenledger.attempt.index": "tokenledger_attempt_index",
+    "tokenledger.turn.index": "tokenledger_turn_index",
+}
+_TOKENLEDGER_PLACE = {
+    "tokenledger.deployment.id": "tokenledger_deployment_id",
+    "tokenledger.region.id": "tokenledger_region_id",
+}
+
+_SPAN_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("trace_id", pa.string()),
+    ("span_id", pa.string()),
+    ("parent_span_id", pa.string()),
+    ("span_name", pa.string()),
+    ("span_kind", pa.int32()),
+    ("start_at", UTC_TIMESTAMP),
+    ("end_at", UTC_TIMESTAMP),
+    ("status_code", pa.int32()),
+    ("status_message", pa.string()),
+    ("service_name", pa.string()),
+    ("scope_name", pa.string()),
+]
+
+SPANS = Entity(
+    name="spans",
+    schema=pa.schema(
+        [
+            *_SPAN_COLUMNS,
+            *((name.replace(".", "_"), pa.string()) for name in _TEXT),
+            *((name, pa.int64()) for name in _COUNTS.values()),
+            ("gen_ai_response_time_to_first_chunk_s", pa.float64()),
+            ("service_tier", pa.string()),
+            ("server_address", pa.string()),
+            ("error_type", pa.string()),
+            *((name, pa.string()) for name in _TOKENLEDGER_TEXT.values()),
+            *((name, pa.int32()) for name in _TOKENLEDGER_INDEX.values()),
+            *((name, pa.string()) for name in _TOKENLEDGER_PLACE.values()),
+            ("tokenledger_is_spillover", pa.bool_()),
+            ("attributes_json", pa.string()),
+        ]
+    ),
+    day_column="start_at",
+    token_columns=("gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens"),
+)
+
+_LINE_LIMIT_BYTES = 64 * 1024 * 1024
+# Small batches keep few Python objects alive: the garbage collector's walks over them cost more than the
+# parsing.
+_BATCH_SPANS = 4_096
+_INT64_LIMIT = 2**63
+_INT32_LIMIT = 2**31
+_EARLIEST_NS = 86_400 * 10**9
+_LATEST_NS = 7_258_118_400 * 10**9
+
+_CONTENT = {
+    "gen_ai.input.messages",
+    "gen_ai.output.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
+}
+_CONTENT_PREFIXES = ("gen_ai.prompt", "gen_ai.completion")
+_NOT_CONTENT = {"gen_ai.prompt.name", "gen_ai.prompt.version"}
+
+_KIND_NAMES = {
+    "SPAN_KIND_UNSPECIFIED": 0,
+    "SPAN_KIND_INTERNAL": 1,
+    "SPAN_KIND_SERVER": 2,
+    "SPAN_KIND_CLIENT": 3,
+    "SPAN_KIND_PRODUCER": 4,
+    "SPAN_KIND_CONSUMER": 5,
+}
+_STATUS_NAMES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
+
+
+class OtlpFilesOptions(FileSourceOptions):
+    """Options of OTLP/JSON trace files: only where they are."""
+
+
+# ---- attribute values
+
+
+def _whole(value: Any, limit: int = _INT64_LIMIT) -> int:  # noqa: ANN401 - JSON
+    if isinstance(value, str):
+        if not value.strip().lstrip("+-").isdecimal():
+            msg = "is text, expected a whole number"
+            raise ValueError(msg)
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        msg = "is not a whole number"
+        raise ValueError(msg)
+    if not -limit <= value < limit:
+        msg = "is too large a number"
+        raise ValueError(msg)
+    return int(value)
+
+
+def _index(value: Any) -> int:  # noqa: ANN401 - JSON
+    return _whole(value, _INT32_LIMIT)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - JSON
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 - JSON
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        msg = "is not a number"
+        raise ValueError(msg)
+    return float(value)
+
+
+def _flag(value: Any) -> bool:  # noqa: ANN401 - JSON
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return bool(value == "true")
+    msg = "is not true or false"
+    raise ValueError(msg)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Turn OTLP's AnyValue into a JSON value."""
+    if not isinstance(value, dict) or not value:
+        return None
+    kind, content = next(iter(value.items()))
+    if kind == "intValue" and isinstance(content, str):
+        return int(content)
+    if kind == "arrayValue":
+        return [_plain(item) for item in (content or {}).get("values") or []]
+    if kind == "kvlistValue":
+        return {item.get("key"): _plain(item.get("value")) for item in (content or {}).get("values") or []}
+    return content
+
+
+_PLACE = {name: position for position, name in enumerate(SPANS.schema.names)}
+_TIER_PLACE = len(SPANS.schema.names)
+
+_Reader = Callable[[Any], Any]
+# Attribute name -> (position in the row, reader); the service tiers stand behind the row until one is chosen.
+_ATTRIBUTES: dict[str, tuple[int, _Reader]] = {
+    **{name: (_PLACE[name.replace(".", "_")], _text) for name in _TEXT},
+    **{name: (_PLACE[column], _whole) for name, column in _COUNTS.items()},
+    **{name: (_PLACE[column], _text) for name, column in (_TOKENLEDGER_TEXT | _TOKENLEDGER_PLACE).items()},
+    **{name: (_PLACE[column], _index) for name, column in _TOKENLEDGER_INDEX.items()},
+    **{name: (_TIER_PLACE + rank, _text) for rank, name in enumerate(_TIERS)},
+    "gen_ai.response.time_to_first_chunk": (_PLACE["gen_ai_response_time_to_first_chunk_s"], _number),
+    "server.address": (_PLACE["server_address"], _text),
+    "error.type": (_PLACE["error_type"], _text),
+    "service.name": (_PLACE["service_name"], _text),
+    "tokenledger.is_spillover": (_PLACE["tokenledger_is_spillover"], _flag),
+}
+_ROW_WIDTH = _TIER_PLACE + len(_TIERS)
+_SERVICE_TIER = _PLACE["service_tier"]
+_ATTRIBUTES_JSON = _PLACE["attributes_json"]
+_SCOPE_NAME = _PLACE["scope_name"]
+
+
+class _BadSpanError(ValueError):
+    """A span that cannot be read: reason_code and reason."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@lru_cache(maxsize=4096)
+def _is_content(name: str) -> bool:
+    return name in _CONTENT or (name.startswith(_CONTENT_PREFIXES) and name not in _NOT_CONTENT)
+
+
+def _fill(row: list[Any], attributes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put known attributes into the row and give the others, content left out."""
+    others: dict[str, Any] = {}
+    for attribute in attributes:
+        name = attribute["key"]
+        value = attribute.get("value")
+        if name not in _ATTRIBUTES:
+            if not _is_content(name):
+                others[name] = _plain(value)
+        elif value:
+            place, read = _ATTRIBUTES[name]
+            (content,) = value.values()
+            try:
+                row[place] = read(content)
+            except (ValueError, OverflowError) as error:
+                code = "value_unparsable"
+                raise _BadSpanError(code, f"{name} {error}") from None
+    return others
+
+
+def _instant_us(value: Any, name: str) -> int:  # noqa: ANN401 - JSON
+    try:
+        instant_ns = int(value)
+    except (TypeError, ValueError):
+        instant_ns = -1
+    if not _EARLIEST_NS <= instant_ns < _LATEST_NS or isinstance(value, float):
+        code = "value_missing" if value in (None, "", "0", 0) else "value_unparsable"
+        raise _BadSpanError(code, f"{name} is not a whole number of nanoseconds between 1970 and 2200")
+    return instant_ns // 1000
+
+
+def _enum(value: Any, names: dict[str, int], name: str) -> int | None:  # noqa: ANN401 - JSON
+    if value is None or isinstance(value, int):
+        return value
+    if value in names:
+        return names[value]
+    code = "value_unparsable"
+    raise _BadSpanError(code, f"{name} is neither a number nor one of {', '.join(names)}")
+
+
+def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) -> tuple[Any, ...]:
+    """Read one span into a row of the schema (and the service tiers behind it)."""
+    row = template.copy()
+    others = _fill(row, span.get("attributes") or [])
+    if not span.get("traceId") or not span.get("spanId"):
+        code = "value_missing"
+        raise _BadSpanError(code, "traceId or spanId is missing")
+    status = span.get("status") or {}
+    row[:9] = (
+        span["traceId"],
+        span["spanId"],
+        span.get("parentSpanId") or None,
+        span.get("name"),
+        _enum(span.get("kind"), _KIND_NAMES, "kind"),
+        _instant_us(span.get("startTimeUnixNano"), "startTimeUnixNano"),
+        _instant_us(span["endTimeUnixNano"], "endTimeUnixNano") if span.get("endTimeUnixNano") else None,
+        _enum(status.get("code"), _STATUS_NAMES, "status.code"),
+        status.get("message") or None,
+    )
+    for tier in row[_TIER_PLACE:]:
+        if tier is not None:
+            row[_SERVICE_TIER] = tier
+            break
+    if resource:
+        others["resource"] = resource
+    if others:
+        row[_ATTRIBUTES_JSON] = orjson.dumps(others, default=str).decode()
+    return tuple(row)
+
+
+def _without_content(span: Any) -> bytes:  # noqa: ANN401 - JSON
+    """Write a span as JSON without prompts and completions."""
+    if isinstance(span, dict):
+        attributes = span.get("attributes")
+        if isinstance(attributes, list):
+            kept = [item for item in attributes if not (isinstance(item, dict) and _is_content(str(item.get("key"))))]
+            span = {**span, "attributes": kept}
+        span = {name: value for name, value in span.items() if name != "events"}
+    return orjson.dumps(span)
+
+
+@dataclass
+class _Collected:
+    """Rows and rejects of the batch in hand."""
+
+    position: int = 0
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    def reject(self, code: str, reason: str, raw: bytes) -> None:
+        self.rejects.append(Reject.of(self.position, code, reason, raw))
+        self.position += 1
+
+    def span(self, span: Any, template: list[Any], resource: dict[str, Any]) -> None:  # noqa: ANN401 - JSON
+        try:
+            row = _row(span, template, resource)
+        except _BadSpanError as error:
+            self.reject(error.code, str(error), _without_content(span))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f"the span is not shaped as OTLP/JSON: {error!r}"
+            self.reject("shape_wrong", reason, _without_content(span))
+        else:
+            self.rows.append(row)
+            self.indices.append(self.position)
+            self.position += 1
+
+    def export(self, record: dict[str, Any], line: bytes) -> None:
+        """Take in one export: resource by resource, scope by scope."""
+        resources = record.get("resourceSpans")
+        if not isinstance(resources, list):
+            keys = ", ".join(sorted(record)[:5])
+            self.reject("shape_wrong", f"the line has {keys or 'no keys'}, expected resourceSpans", line)
+            return
+        for resource_spans in resources:
+            try:
+                spans = self._spans_of(resource_spans)
+            except _BadSpanError as error:
+                self.reject(error.code, str(error), orjson.dumps(resource_spans))
+                continue
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                reason = f"the resource is not shaped as OTLP/JSON: {error!r}"
+                self.reject("shape_wrong", reason, orjson.dumps(resource_spans))
+                continue
+            for span, template, resource in spans:
+                self.span(span, template, resource)
+
+    @staticmethod
+    def _spans_of(resource_spans: dict[str, Any]) -> list[tuple[Any, list[Any], dict[str, Any]]]:
+        base: list[Any] = [None] * _ROW_WIDTH
+        resource = _fill(base, (resource_spans.get("resource") or {}).get("attributes") or [])
+        found: list[tuple[Any, list[Any], dict[str, Any]]] = []
+        for scope_spans in resource_spans["scopeSpans"]:
+            template = base.copy()
+            template[_SCOPE_NAME] = (scope_spans.get("scope") or {}).get("name")
+            found.extend((span, template, resource) for span in scope_spans.get("spans") or [])
+        return found
+
+    def batch(self) -> Batch:
+        """Give what was collected and begin anew."""
+        columns = list(zip(*self.rows, strict=True)) if self.rows else [()] * _ROW_WIDTH
+        arrays = [pa.array(columns[place], item.type) for place, item in enumerate(SPANS.schema)]
+        records = pa.RecordBatch.from_arrays(arrays, schema=SPANS.schema)
+        batch = Batch(
+            SPANS.name,
+            records,
+            pa.array(self.indices, pa.int64()),
+            len(self.rows) + len(self.rejects),
+            tuple(self.rejects),
+        )
+        self.rows, self.indices, self.rejects = [], [], []
+        return batch
+
+
+def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
+    collected = _Collected()
+    for line, is_whole in text_lines(path, input_uri, limit_bytes=_LINE_LIMIT_BYTES):
+        record = json_object(line, is_whole=is_whole)
+        if isinstance(record, tuple):
+            collected.reject(*record, line)
+        else:
+            collected.export(record, line)
+        if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:
+            yield collected.batch()
+    if collected.rows or collected.rejects:
+        yield collected.batch()
+
+
+def _read(options: OtlpFilesOptions, _: PullContext) -> Iterator[InputPull]:
+    return file_inputs(options, _read_file)
+
+
+connector = Connector(kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read)

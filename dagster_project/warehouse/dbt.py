@@ -1,0 +1,284 @@
+"""The dbt project as a library: parse once, build parts of it in this process, report what every node did.
+
+The pure argument builders and the reading of results live here. Which parts become which assets is `assets.py`.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dagster_project.settings import PROJECT_ROOT, Settings, export_environment
+from dagster_project.sources import discover
+from dagster_project.warehouse.connection import writer_lock
+from dagster_project.warehouse.value_equations import compile_equations
+
+DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What dbt did with one node.
+
+    Attributes:
+        unique_id: dbt's name of the node.
+        name: The model's, seed's or test's own name.
+        resource_type: model, seed, test or unit_test.
+        status: success, pass, fail, error, skipped, warn.
+        failures: Violations that a test counted; None for what is not a test.
+        message: What dbt said.
+        execution_s: Seconds that the node took.
+        compiled_sql: The SQL that ran; empty for a seed.
+    """
+
+    unique_id: str
+    name: str
+    resource_type: str
+    status: str
+    failures: int | None
+    message: str
+    execution_s: float
+    compiled_sql: str
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the node did what it should."""
+        return self.status in {"success", "pass", "warn"}
+
+
+def discovered_vars() -> dict[str, list[str]]:
+    """Give the dbt vars that name the staging models of each feed, from the connectors that exist."""
+    connectors = discover().values()
+    return {
+        "usage_models": sorted(
+            f"stg_{connector.kind}__{entity.name}"
+            for connector in connectors
+            if connector.feed == "usage"
+            for entity in connector.entities
+        ),
+        "rate_models": sorted(
+            f"stg_{connector.kind}__rates"
+            for connector in connectors
+            if connector.feed == "rates" and any(entity.name == "rates" for entity in connector.entities)
+        ),
+    }
+
+
+def window_vars(first_date: date, last_date: date) -> dict[str, str]:
+    """Give the dbt vars of a window of UTC days, both ends inclusive.
+
+    Raises:
+        ValueError: the window ends before it begins.
+    """
+    if last_date < first_date:
+        msg = f"The window ends on {last_date}, before it begins on {first_date}."
+        raise ValueError(msg)
+    return {"min_date": first_date.isoformat(), "max_date": last_date.isoformat()}
+
+
+def project_dir(settings: Settings) -> Path:
+    """Give the folder from which dbt runs: a copy of the project beside a copy of the reference data.
+
+    dbt writes what it ran under `target/run/<path of the seed>`: a seed folder outside the project's own tree would
+    be written over. The copy lets every company have its own reference folder, and never touches it.
+    """
+    return settings.dbt_dir / "workspace" / "dbt_project"
+
+
+def dbt_arguments(
+    command: str,
+    *,
+    settings: Settings,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    variables: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Build the arguments of one dbt invocation."""
+    arguments = [
+        command,
+        "--project-dir", str(project_dir(settings)),
+        "--profiles-dir", str(project_dir(settings)),
+        "--target-path", str(settings.dbt_dir / "target"),
+        "--log-path", str(settings.dbt_dir / "logs"),
+        "--vars", orjson.dumps(dict(variables or {}), option=orjson.OPT_SORT_KEYS).decode(),
+    ]  # fmt: skip
+    if select:
+        arguments += ["--select", *select]
+    if exclude:
+        arguments += ["--exclude", *exclude]
+    return ["--quiet", "--no-use-colors", "--log-level-file", "error", "--no-send-anonymous-usage-stats", *arguments]
+
+
+class DbtProject:
+    """The dbt project bound to one configuration.
+
+    The manifest is parsed once per process and once per change of the project's files: a fingerprint of them is
+    kept beside it in the state directory.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._manifest: Any = None
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the parsed manifest is."""
+        return self._settings.dbt_dir / "target" / "manifest.json"
+
+    def variables(self) -> dict[str, Any]:
+        """Give the vars that do not depend on the run: the staging models and the value equations."""
+        equations = [equation.as_dbt_var() for equation in compile_equations(self._settings.reference_dir)]
+        return {**discovered_vars(), "value_equations": equations}
+
+    def prepare(self) -> Path:
+        """Parse the project unless the stored manifest is of these very files; give the manifest's path."""
+        stamp = self._settings.dbt_dir / "target" / "fingerprint"
+        fingerprint = self._fingerprint()
+        if (
+            self.manifest_path.exists()
+            and (self._settings.dbt_dir / "target" / "partial_parse.msgpack").exists()
+            and stamp.exists()
+            and stamp.read_text() == fingerprint
+        ):
+            return self.manifest_path
+        with writer_lock(self._settings):
+            self._copy_project()
+            self._manifest = self._run(
+                dbt_arguments("parse", settings=self._settings, variables=self.variables())
+            ).result
+            stamp.write_text(fingerprint)
+        return self.manifest_path
+
+    def manifest(self) -> Mapping[str, Any]:
+        """Give the parsed manifest as plain data."""
+        content: Mapping[str, Any] = orjson.loads(self.prepare().read_bytes())
+        return content
+
+    def build(
+        self,
+        select: Sequence[str],
+        *,
+        exclude: Sequence[str] = (),
+        variables: Mapping[str, Any] | None = None,
+        command: str = "build",
+    ) -> list[NodeResult]:
+        """Build and test a selection of nodes, and leave the warehouse file free for others.
+
+        Args:
+            select: dbt selectors; their union is built.
+            exclude: dbt selectors of what is left out of it.
+            variables: vars of this run, on top of the fixed ones.
+            command: `build`, or another dbt command that takes a selection.
+
+        Returns:
+            One result per node, in the order in which they finished.
+
+        Raises:
+            RuntimeError: dbt could not even start building, for instance because a model does not compile.
+        """
+        self.prepare()
+        arguments = dbt_arguments(
+            command,
+            settings=self._settings,
+            select=select,
+            exclude=exclude,
+            variables={**self.variables(), **(variables or {})},
+        )
+        with writer_lock(self._settings):
+            outcome = self._run(["--no-write-json", "--no-populate-cache", *arguments])
+        return list(_results(outcome.result or ()))
+
+    def _run(self, arguments: Sequence[str]) -> Any:  # noqa: ANN401 - dbt ships no types
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415 - 1.5 s that a mere import must not cost
+
+        self._settings.state_dir.mkdir(parents=True, exist_ok=True)
+        with _environment(export_environment(self._settings)):
+            runner = dbtRunner(manifest=self._stored_manifest() if "parse" not in arguments else None)
+            try:
+                outcome = runner.invoke(list(arguments))
+            finally:
+                _close_connections()
+        if outcome.exception is not None:
+            msg = f"dbt {' '.join(arguments)} did not run: {outcome.exception}"
+            raise RuntimeError(msg) from outcome.exception
+        return outcome
+
+    def _stored_manifest(self) -> Any:  # noqa: ANN401 - dbt ships no types
+        if self._manifest is None:
+            from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 - as above
+
+            stored = self._settings.dbt_dir / "target" / "partial_parse.msgpack"
+            self._manifest = Manifest.from_msgpack(stored.read_bytes())
+            self._manifest.build_flat_graph()
+        return self._manifest
+
+    def _copy_project(self) -> None:
+        workspace = project_dir(self._settings).parent
+        shutil.rmtree(workspace, ignore_errors=True)
+        for path in _project_files(self._settings.reference_dir):
+            inside = path.is_relative_to(DBT_PROJECT_DIR)
+            target = (
+                workspace / "dbt_project" / path.relative_to(DBT_PROJECT_DIR)
+                if inside
+                else workspace / "seeds" / path.name
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(orjson.dumps(self.variables(), option=orjson.OPT_SORT_KEYS))
+        digest.update(str(self._settings.warehouse_path).encode())
+        for path in _project_files(self._settings.reference_dir):
+            digest.update(str(path).encode())
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def _project_files(reference_dir: Path) -> Iterator[Path]:
+    yield DBT_PROJECT_DIR / "dbt_project.yml"
+    yield DBT_PROJECT_DIR / "profiles.yml"
+    for folder in ("models", "macros", "tests"):
+        yield from sorted(path for path in (DBT_PROJECT_DIR / folder).rglob("*") if path.is_file())
+    yield from sorted(reference_dir.glob("*.csv"))
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for dbt's `env_var` and put back what was there."""
+    before = {name: os.environ.get(name) for name in variables}  # noqa: TID251 - dbt reads nothing else
+    os.environ.update(variables)  # noqa: TID251
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)  # noqa: TID251
+            else:
+                os.environ[name] = value  # noqa: TID251
+
+
+def _close_connections() -> None:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415 - as above
+
+    DuckDBConnectionManager.close_all_connections()
+
+
+def _results(results: Iterable[Any]) -> Iterator[NodeResult]:
+    for result in results:
+        yield NodeResult(
+            unique_id=result.node.unique_id,
+            name=result.node.name,
+            resource_type=str(result.node.resource_type),
+            status=str(result.status),
+            failures=result.failures,
+            message=result.message or "",
+            execution_s=result.execution_time,
+            compiled_sql=getattr(result.node, "compiled_code", None) or "",
+        )

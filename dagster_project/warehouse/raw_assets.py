@@ -1,0 +1,142 @@
+"""Raw assets: pull every configured source of a kind, land it, show it as raw tables, judge it.
+
+Thin: pulling is `sources/`, landing `landing.py`, views `raw.py`, what changed `restatement.py`, gates `gates/raw.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import duckdb
+
+from dagster_project.gates.checks import check_results, check_spec
+from dagster_project.gates.expectations import Suite, evaluate_suites
+from dagster_project.gates.gate import GateRun
+from dagster_project.gates.raw import SUITES
+from dagster_project.gates.results import record
+from dagster_project.progress import Progress
+from dagster_project.settings import Settings
+from dagster_project.sources import discover
+from dagster_project.sources._connector import Connector, SourceOptions
+from dagster_project.warehouse import restatement
+from dagster_project.warehouse.calendar import Calendar
+from dagster_project.warehouse.connection import open_warehouse
+from dagster_project.warehouse.landing import Landing, LandingZone, SourceFailure, pull_source
+from dagster_project.warehouse.raw import raw_table, record_landings, refresh_views
+
+RAW_GROUP = "raw"
+DEMO_FEEDS = "novaspark_feeds"
+
+
+def raw_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Build one asset definition per configured kind of source."""
+    connectors = discover()
+    kinds = dict.fromkeys(options.kind for options in settings.sources)
+    return [
+        _raw_asset(settings, connectors[kind], [item for item in settings.sources if item.kind == kind])
+        for kind in kinds
+    ]
+
+
+def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[SourceOptions]) -> dg.AssetsDefinition:
+    tables = {entity.name: raw_table(connector, entity) for entity in connector.entities}
+    suites = [suite for suite in SUITES if f"raw_{suite.subject}" in {_flat(table) for table in tables.values()}]
+    by_subject = {_flat(table): table for table in tables.values()}
+
+    @dg.multi_asset(
+        name=f"pull_{connector.kind}",
+        specs=[
+            dg.AssetSpec(
+                key=table,
+                group_name=RAW_GROUP,
+                description=f"One row per landed record: {entity.name} of {connector.kind}, as it was reported.",
+                deps=[DEMO_FEEDS] if settings.demo else [],
+                kinds={"parquet", "duckdb"},
+                tags={"feed": connector.feed},
+            )
+            for entity, table in zip(connector.entities, tables.values(), strict=True)
+        ],
+        check_specs=[check_spec(gate, by_subject[f"raw_{suite.subject}"]) for suite in suites for gate in suite.gates],
+    )
+    def pull(
+        context: dg.AssetExecutionContext, progress: dg.ResourceParam[Progress]
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        now = settings.as_of or datetime.now(UTC)
+        zone = LandingZone(settings.landing_dir)
+        with progress.step("raw", connector.kind) as step:
+            outcomes = [item for options in sources for item in pull_source(zone, connector, options, now=now)]
+            failures = [item for item in outcomes if isinstance(item, SourceFailure)]
+            landings = zone.current(connector.kind)
+            step.rows = sum(landing.rows_landed for landing in landings)
+            step.rejected = sum(landing.rows_rejected for landing in landings)
+            with open_warehouse(settings) as con:
+                refresh_views(con, zone, [connector])
+                record_landings(con, zone.current())
+                days = _note(con, settings, connector, landings)
+        run = GateRun(run_id=context.run_id, checked_at=datetime.now(UTC))
+        with progress.step("raw gates", connector.kind), open_warehouse(settings) as con:
+            judged = [_over_new(suite, landings, outcomes) for suite in suites]
+            results = evaluate_suites(database_path=settings.warehouse_path, suites=judged, run=run, connection=con)
+            record(con, results)
+        for entity in connector.entities:
+            yield dg.MaterializeResult(
+                asset_key=tables[entity.name],
+                metadata=_metadata([item for item in landings if item.entity == entity.name], days),
+            )
+        for suite in suites:
+            table = by_subject[f"raw_{suite.subject}"]
+            yield from check_results([item for item in results if item.subject == suite.subject], table)
+        _fail_if_any(failures)
+
+    return pull
+
+
+def _flat(table: str) -> str:
+    return table.replace("__", "_")
+
+
+def _over_new(suite: Suite, landings: Sequence[Landing], outcomes: Sequence[Landing | SourceFailure]) -> Suite:
+    """Restrict a suite to the days that this pull brought; to all days when it brought nothing new."""
+    if suite.day_column is None:
+        return suite
+    known = {landing.landing_id for landing in landings}
+    new_days = {
+        day for item in outcomes if isinstance(item, Landing) and item.landing_id in known for day in item.event_dates
+    }
+    days = new_days or {day for landing in landings for day in landing.event_dates}
+    return suite.over_window(min(days), max(days) + timedelta(days=1)) if days else suite
+
+
+def _note(
+    con: duckdb.DuckDBPyConnection, settings: Settings, connector: Connector, landings: Sequence[Landing]
+) -> list[str]:
+    now = datetime.now(UTC)
+    calendar = Calendar.of(settings)
+    days = restatement.note_landings(con, connector, landings, calendar=calendar, now=now)
+    if connector.feed == "rates":
+        days = restatement.note_rates(con, connector, calendar=calendar, now=now)
+    restatement.note_reference(con, settings.reference_dir, calendar=calendar, now=now)
+    restatement.note_days(con, calendar=calendar, now=now)
+    return [day.isoformat() for day in days]
+
+
+def _metadata(landings: Sequence[Landing], days: Sequence[str]) -> dict[str, dg.MetadataValue]:
+    events = [item for landing in landings for item in (landing.min_event_at, landing.max_event_at) if item]
+    metadata: dict[str, dg.MetadataValue] = {
+        "dagster/row_count": dg.MetadataValue.int(sum(landing.rows_landed for landing in landings)),
+        "rejected_rows": dg.MetadataValue.int(sum(landing.rows_rejected for landing in landings)),
+        "inputs": dg.MetadataValue.int(len({landing.input_uri for landing in landings})),
+        "restated_days": dg.MetadataValue.json(list(days)),
+    }
+    if events:
+        metadata["min_event_at"] = dg.MetadataValue.text(min(events).isoformat())
+        metadata["max_event_at"] = dg.MetadataValue.text(max(events).isoformat())
+    return metadata
+
+
+def _fail_if_any(failures: Sequence[SourceFailure]) -> None:
+    if failures:
+        raise dg.Failure(
+            description="; ".join(f"{item.source_name}: {item.message}" for item in failures),
+            allow_retries=all(item.is_transient for item in failures),
+        )

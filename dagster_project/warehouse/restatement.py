@@ -1,0 +1,288 @@
+"""What changed since the last build, and so which days must be built again.
+
+The warehouse remembers what it has seen: landing files, rates, reference data. New content is compared with that
+memory, and each difference becomes a request for exactly the days it touches, in the transaction that updates the
+memory; a crash between the two is impossible. A build closes the requests of its days.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from dagster_project.sources._connector import Connector
+from dagster_project.warehouse.calendar import Calendar, Window, contiguous_ranges
+from dagster_project.warehouse.landing import Landing
+
+_DDL = """
+create table if not exists ops.seen_files (
+    kind varchar, entity varchar, source_name varchar, feed varchar, file_sha256 varchar, event_date date
+);
+create table if not exists ops.seen_rates (
+    kind varchar, provider_name varchar, model_id varchar, rate_hash varchar, valid_from_date date, valid_to_date date
+);
+create table if not exists ops.seen_reference (file_name varchar, sha256 varchar);
+create table if not exists ops.restatements (
+    event_date date, reason varchar, requested_at timestamptz, built_at timestamptz
+);
+"""
+
+
+def create_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the memory and the requests where they are absent."""
+    con.execute(_DDL)
+
+
+def note_landings(
+    con: duckdb.DuckDBPyConnection,
+    connector: Connector,
+    landings: Iterable[Landing],
+    *,
+    calendar: Calendar,
+    now: datetime,
+) -> list[date]:
+    """Compare a connector's current landings with what was seen, and request the days that differ.
+
+    Args:
+        con: The warehouse; its raw views already show the landings.
+        connector: Whose landings they are.
+        landings: All its current landings.
+        calendar: The days that exist.
+        now: When the requests count as made.
+
+    Returns:
+        The requested days, sorted.
+    """
+    create_tables(con)
+    con.execute("begin")
+    try:
+        days = _changed_file_days(con, connector.kind, _files(landings))
+        if connector.feed == "kpis":
+            days |= _instance_days(con, connector, days)
+        requested = sorted({calendar.clamp(day) for day in days})
+        if connector.feed in {"usage", "kpis"}:
+            _request(con, requested, f"{connector.feed} of {connector.kind} changed", now)
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+    return requested
+
+
+def note_rates(
+    con: duckdb.DuckDBPyConnection, connector: Connector, *, calendar: Calendar, now: datetime
+) -> list[date]:
+    """Compare a connector's rates with those seen, and request the days on which a changed rate priced a call."""
+    create_tables(con)
+    con.execute(f"create or replace temp table current_rates as {_rate_rows_sql(connector)}")
+    changed = """
+        select provider_name, model_id, valid_from_date, valid_to_date
+        from (
+            (select * from current_rates except select * exclude (kind) from ops.seen_rates where kind = $kind)
+            union all
+            (select * exclude (kind) from ops.seen_rates where kind = $kind except select * from current_rates)
+        )
+    """
+    con.execute("begin")
+    try:
+        days: set[date] = set()
+        if _exists(con, "intermediate", "int_usage__models_reported") and _exists(con, "marts", "dim_models"):
+            rows = con.execute(
+                f"""
+                select distinct reported.event_date
+                from intermediate.int_usage__models_reported as reported
+                left join marts.dim_models as models
+                    on reported.provider_name = models.provider_name and reported.model_name = models.model_name
+                inner join ({changed}) as changed
+                    on (models.rate_provider_name = changed.provider_name or models.model_id is null)
+                    and (
+                        models.model_id is null
+                        or lower(models.model_id) like replace(lower(changed.model_id), '*', '%')
+                    )
+                    and reported.event_date >= changed.valid_from_date
+                    and reported.event_date < changed.valid_to_date
+                """,
+                {"kind": connector.kind},
+            ).fetchall()
+            days = {row[0] for row in rows}
+        con.execute("delete from ops.seen_rates where kind = ?", [connector.kind])
+        con.execute("insert into ops.seen_rates select ?, * from current_rates", [connector.kind])
+        requested = sorted({calendar.clamp(day) for day in days})
+        _request(con, requested, f"rates of {connector.kind} changed", now)
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+    return requested
+
+
+def note_reference(
+    con: duckdb.DuckDBPyConnection, reference_dir: Path, *, calendar: Calendar, now: datetime
+) -> list[date]:
+    """Compare the reference files with those seen; a changed one touches every day that has calls.
+
+    Returns:
+        The requested days, sorted; empty on the first look, when there is nothing built to correct.
+    """
+    create_tables(con)
+    current = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(reference_dir.glob("*.csv"))}
+    con.execute("begin")
+    try:
+        seen = dict(con.execute("select file_name, sha256 from ops.seen_reference").fetchall())
+        changed = sorted({name for name, _ in seen.items() ^ current.items()}) if seen else []
+        days: list[date] = []
+        if changed:
+            rows = con.execute(
+                "select distinct event_date from ops.seen_files where feed = 'usage' and event_date is not null"
+            ).fetchall()
+            days = sorted({calendar.clamp(row[0]) for row in rows})
+        con.execute("delete from ops.seen_reference")
+        con.executemany("insert into ops.seen_reference values (?, ?)", [list(item) for item in current.items()])
+        _request(con, days, f"reference data changed: {', '.join(changed)}", now)
+        con.execute("commit")
+    except BaseException:
+        con.execute("rollback")
+        raise
+    return days
+
+
+def note_days(con: duckdb.DuckDBPyConnection, *, calendar: Calendar, now: datetime) -> list[date]:
+    """Request every day of the calendar that was never requested: a day without records costs capacity too.
+
+    Returns:
+        The requested days, sorted.
+    """
+    create_tables(con)
+    known = {row[0] for row in con.execute("select distinct event_date from ops.restatements").fetchall()}
+    days = [day for day in calendar.days() if day not in known]
+    _request(con, days, "new day", now)
+    return days
+
+
+def pending_ranges(con: duckdb.DuckDBPyConnection) -> list[tuple[date, date]]:
+    """Give the ranges of days that wait for a build, both ends inclusive, in order."""
+    create_tables(con)
+    rows = con.execute("select distinct event_date from ops.restatements where built_at is null").fetchall()
+    return contiguous_ranges(row[0] for row in rows)
+
+
+def latest_request(con: duckdb.DuckDBPyConnection) -> str:
+    """Give the instant of the latest open request, as text; empty when there is none."""
+    create_tables(con)
+    found = con.execute("select max(requested_at) from ops.restatements where built_at is null").fetchone()
+    return found[0].isoformat() if found and found[0] else ""
+
+
+def close_requests(
+    con: duckdb.DuckDBPyConnection, window: Window, *, requested_until: datetime, built_at: datetime
+) -> None:
+    """Mark the requests of a window as built, except those made after the build had begun."""
+    con.execute(
+        """
+        update ops.restatements
+        set built_at = $built_at
+        where built_at is null and requested_at <= $until and event_date between $first and $last
+        """,
+        {"built_at": built_at, "until": requested_until, "first": window.first_date, "last": window.last_date},
+    )
+
+
+def _files(landings: Iterable[Landing]) -> list[dict[str, object]]:
+    return [
+        {
+            "kind": landing.kind,
+            "entity": landing.entity,
+            "source_name": landing.source_name,
+            "feed": landing.feed,
+            "file_sha256": file.sha256,
+            "event_date": file.event_date,
+        }
+        for landing in landings
+        for file in landing.files
+    ]
+
+
+def _changed_file_days(con: duckdb.DuckDBPyConnection, kind: str, files: Sequence[dict[str, object]]) -> set[date]:
+    con.execute("create or replace temp table current_files as select * from ops.seen_files limit 0")
+    if files:
+        con.register("file_rows", pa.Table.from_pylist(list(files)))
+        con.execute("insert into current_files by name select * from file_rows")
+        con.unregister("file_rows")
+    rows = con.execute(
+        """
+        select distinct event_date
+        from (
+            (select * from current_files except select * from ops.seen_files where kind = $kind)
+            union all
+            (select * from ops.seen_files where kind = $kind except select * from current_files)
+        )
+        where event_date is not null
+        """,
+        {"kind": kind},
+    ).fetchall()
+    con.execute("delete from ops.seen_files where kind = ?", [kind])
+    con.execute("insert into ops.seen_files select * from current_files")
+    return {row[0] for row in rows}
+
+
+def _instance_days(con: duckdb.DuckDBPyConnection, connector: Connector, score_days: set[date]) -> set[date]:
+    """Give the days on which the instances scored on those days had begun."""
+    if not score_days or not _exists(con, "marts", "fct_use_case_instances"):
+        return set()
+    days: set[date] = set()
+    for entity in connector.entities:
+        rows = con.execute(
+            f"""
+            select distinct instances.started_date
+            from raw.raw_{connector.kind}__{entity.name} as scores
+            inner join marts.fct_use_case_instances as instances
+                on scores.use_case_instance_id = instances.use_case_instance_id
+                and scores.use_case_id = instances.use_case_id
+            where scores.event_date in (select unnest($days))
+            """,
+            {"days": sorted(score_days)},
+        ).fetchall()
+        days |= {row[0] for row in rows}
+    return days
+
+
+def _rate_rows_sql(connector: Connector) -> str:
+    """One row per rate or contract term: provider, model or pattern, hash of its content, days it holds."""
+    selects = []
+    for entity in connector.entities:
+        names = set(entity.schema.names)
+        if not {"provider_name", "valid_from", "valid_to"} <= names:
+            continue
+        model = "model_id" if "model_id" in names else "model_pattern"
+        content = ", ".join(f'"{name}"' for name in entity.schema.names if name != "known_from")
+        selects.append(
+            f"""
+            select
+                provider_name, {model} as model_id, md5(to_json(struct_pack({_packed(content)}))) as rate_hash,
+                coalesce(cast(valid_from as date), date '1970-01-01') as valid_from_date,
+                coalesce(cast(valid_to as date), date '9999-12-31') as valid_to_date
+            from raw.raw_{connector.kind}__{entity.name}
+            """
+        )
+    if not selects:
+        return "select null::varchar, null::varchar, null::varchar, null::date, null::date where false"
+    return " union all ".join(selects)
+
+
+def _packed(columns: str) -> str:
+    return ", ".join(f"{name} := {name}" for name in columns.split(", "))
+
+
+def _request(con: duckdb.DuckDBPyConnection, days: Sequence[date], reason: str, now: datetime) -> None:
+    if days:
+        con.executemany("insert into ops.restatements values (?, ?, ?, null)", [[day, reason, now] for day in days])
+
+
+def _exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
+    found = con.execute(
+        "select count(*) from information_schema.tables where table_schema = ? and table_name = ?", [schema, table]
+    ).fetchone()
+    return bool(found and found[0])

@@ -1,0 +1,4 @@
+{#- Each stage is a schema of its own name: no target prefix. -#}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ (custom_schema_name or target.schema) | trim }}
+{%- endmacro %}

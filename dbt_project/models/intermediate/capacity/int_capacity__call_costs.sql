@@ -1,0 +1,77 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_days',
+    on_schema_change='fail',
+    day_column='event_date',
+) }}
+
+with
+
+work as (
+    select *
+    from {{ ref('int_capacity__call_work') }}
+    where
+        {{ in_window('event_date') }}
+        and not is_spillover
+),
+
+hours as (
+    select
+        deployment_id,
+        hour_at,
+        used_tokens,
+        used_nano_usd
+    from {{ ref('int_capacity__deployment_hours') }}
+    where
+        {{ in_window('event_date') }}
+        and deployment_id is not null
+),
+
+running as (
+    select
+        work.source_name,
+        work.call_id,
+        work.event_date,
+        work.deployment_id,
+        work.work_tokens,
+        hours.used_tokens,
+        hours.used_nano_usd,
+        cast(sum(work.work_tokens) over (
+            partition by work.deployment_id, work.hour_at
+            order by work.called_at, work.source_name, work.call_id
+            rows between unbounded preceding and current row
+        ) as bigint) as running_work_tokens
+    from work
+    inner join hours
+        on
+            work.deployment_id = hours.deployment_id
+            and work.hour_at = hours.hour_at
+),
+
+-- Each call takes the step of the running share that it makes, so the calls of an hour sum to the hour exactly.
+final as (
+    select
+        source_name,
+        call_id,
+        event_date,
+        deployment_id,
+        work_tokens,
+        case
+            when used_tokens = 0 then 0
+            else
+                {{ integer_divide('cast(used_nano_usd as decimal(38, 0)) * running_work_tokens', 'used_tokens') }}
+                - {{ integer_divide(
+                    'cast(used_nano_usd as decimal(38, 0)) * (running_work_tokens - work_tokens)', 'used_tokens'
+                ) }}
+        end as nano_usd
+    from running
+)
+
+select
+    source_name,
+    call_id,
+    event_date,
+    deployment_id,
+    work_tokens,
+    cast(cast(nano_usd as bigint) * cast(0.000000001 as decimal(10, 9)) as decimal(38, 15)) as capacity_cost_usd
+from final

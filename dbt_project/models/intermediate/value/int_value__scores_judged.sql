@@ -1,0 +1,47 @@
+{{ config(materialized='view') }}
+
+with
+
+scores as (
+    select * from {{ ref('stg_kpi_files__scores') }}
+),
+
+kpis as (
+    select * from {{ ref('seed_kpis') }}
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by kpi_name, use_case_id, use_case_version, use_case_instance_id, scored_at
+            order by landed_at desc, input_uri desc, record_index desc
+        ) as delivery_rank
+    from scores
+),
+
+final as (
+    select
+        ranked.*,
+        kpis.kpi_type,
+        kpis.unit,
+        coalesce(kpis.is_outcome, false) as is_outcome,
+        case
+            when kpis.kpi_name is null then 'unknown_kpi'
+            when ranked.is_score_missing then 'missing_score'
+            when kpis.kpi_type = 'boolean' and ranked.score not in (0, 1) then 'score_outside_scale'
+            when kpis.kpi_type like 'likert%' and ranked.score < 1 then 'score_outside_scale'
+            when kpis.kpi_type = 'likert5' and ranked.score > 5 then 'score_outside_scale'
+            when kpis.kpi_type = 'likert7' and ranked.score > 7 then 'score_outside_scale'
+            when kpis.kpi_type = 'likert10' and ranked.score > 10 then 'score_outside_scale'
+            when ranked.scored_at > ranked.landed_at + interval '5 minutes' then 'scored_in_the_future'
+            when ranked.delivery_rank > 1 then 'delivered_again'
+        end as reject_reason
+    from ranked
+    left join kpis
+        on
+            ranked.kpi_name = kpis.kpi_name
+            and ranked.use_case_id = kpis.use_case_id
+)
+
+select * from final

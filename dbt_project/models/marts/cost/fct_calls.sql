@@ -1,0 +1,118 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_days',
+    on_schema_change='fail',
+    day_column='event_date',
+) }}
+
+with
+
+calls as (
+    select *
+    from {{ ref('int_usage__calls') }}
+    where {{ in_window('event_date') }}
+),
+
+resolved as (
+    select * from {{ ref('int_pricing__models_resolved') }}
+),
+
+rate_cards as (
+    select * from {{ ref('int_pricing__rate_cards') }}
+),
+
+capacity_costs as (
+    select *
+    from {{ ref('int_capacity__call_costs') }}
+    where {{ in_window('event_date') }}
+),
+
+priced as (
+    select
+        calls.*,
+        resolved.model_id,
+        rate_cards.rate_card_key,
+        capacity_costs.capacity_cost_usd,
+        capacity_costs.call_id is not null as is_provisioned,
+        case
+            when rate_cards.rate_card_key is not null
+                then cast({{ cost_of('calls', 'rate_cards', 'list') }} as decimal(38, 15))
+        end as list_cost_usd,
+        case
+            when capacity_costs.call_id is not null then cast(0 as decimal(38, 15))
+            when rate_cards.rate_card_key is not null
+                then cast({{ cost_of('calls', 'rate_cards', 'contracted') }} as decimal(38, 15))
+        end as contracted_cost_usd
+    from calls
+    left join resolved
+        on
+            calls.provider_name = resolved.reported_provider_name
+            and calls.model_name = resolved.reported_model_name
+    left join rate_cards
+        on
+            resolved.rate_provider_name = rate_cards.provider_name
+            and resolved.model_id = rate_cards.model_id
+            and calls.service_tier = rate_cards.service_tier
+            and calls.called_at >= rate_cards.valid_from_at
+            and calls.called_at < rate_cards.valid_to_at
+            and calls.reported_input_tokens > rate_cards.context_over_tokens
+            and calls.reported_input_tokens <= rate_cards.context_up_to_tokens
+    left join capacity_costs
+        on
+            calls.source_name = capacity_costs.source_name
+            and calls.call_id = capacity_costs.call_id
+            and calls.event_date = capacity_costs.event_date
+),
+
+final as (
+    select
+        source_name,
+        call_id,
+        provider_name,
+        model_name,
+        model_id,
+        operation_name,
+        deployment_id,
+        region_id,
+        service_tier,
+        use_case_id,
+        use_case_version,
+        use_case_instance_id,
+        conversation_id,
+        agent_id,
+        step_name,
+        team_name,
+        error_type,
+        rate_card_key,
+        case
+            when is_provisioned then 'provisioned'
+            when contracted_cost_usd is not null then 'priced'
+            else 'unpriced'
+        end as pricing_status_type,
+        case
+            when is_provisioned or contracted_cost_usd is not null then null
+            when reported_input_tokens is null or reported_output_tokens is null then 'missing_token_count'
+            when model_id is null then 'unknown_model'
+            when rate_card_key is null then 'no_rate_on_that_day'
+            else 'no_price_for_unit_kind'
+        end as unpriced_reason_type,
+        cast(turn_index as integer) as turn_index,
+        cast(attempt_index as integer) as attempt_index,
+        {%- for kind in unit_kinds() %}
+        cast({{ quantity_column(kind) }} as bigint) as {{ quantity_column(kind) }},
+        {%- endfor %}
+        cast(reported_input_tokens as bigint) as reported_input_tokens,
+        cast(reported_output_tokens as bigint) as reported_output_tokens,
+        list_cost_usd,
+        contracted_cost_usd,
+        case when is_provisioned then capacity_cost_usd else contracted_cost_usd end as effective_cost_usd,
+        latency_ms,
+        time_to_first_token_ms,
+        is_success,
+        is_spillover,
+        called_at,
+        event_date
+    from priced
+)
+
+select * from final

@@ -1,0 +1,123 @@
+{{ config(day_column='event_date') }}
+
+with
+
+source as (
+    select * from {{ source('raw', 'raw_otlp_files__spans') }}
+),
+
+-- Current attribute names first, then the deprecated spellings that emitters still write.
+renamed as (
+    select
+        *,
+        coalesce(gen_ai_operation_name, 'chat') as operation_name,
+        coalesce(gen_ai_provider_name, gen_ai_system) as provider_name,
+        coalesce(gen_ai_response_model, gen_ai_request_model) as model_name,
+        coalesce(gen_ai_usage_input_tokens, gen_ai_usage_prompt_tokens) as span_input_tokens,
+        coalesce(gen_ai_usage_output_tokens, gen_ai_usage_completion_tokens) as span_output_tokens,
+        coalesce(
+            gen_ai_usage_cache_read_input_tokens, gen_ai_usage_cache_read_input_tokens_deprecated,
+            gen_ai_usage_cache_read_tokens
+        ) as span_cache_read_tokens,
+        coalesce(
+            gen_ai_usage_cache_creation_input_tokens, gen_ai_usage_cache_creation_input_tokens_deprecated,
+            gen_ai_usage_cache_write_tokens
+        ) as span_cache_write_tokens,
+        gen_ai_usage_reasoning_output_tokens as span_reasoning_tokens,
+        gen_ai_usage_audio_input_tokens as span_input_audio_tokens,
+        gen_ai_usage_audio_output_tokens as span_output_audio_tokens,
+        gen_ai_usage_image_input_tokens as span_input_image_tokens,
+        coalesce(status_code, 0) <> 2 and error_type is null as is_call_success,
+        -- Parents repeat the usage of their children, so only inference spans are calls.
+        coalesce(gen_ai_operation_name, 'chat') in ('chat', 'generate_content', 'text_completion', 'embeddings')
+        and coalesce(gen_ai_response_model, gen_ai_request_model) is not null as is_usage_record
+    from source
+),
+
+wholes as (
+    select
+        *,
+        case
+            when span_input_tokens is null and not is_call_success then 0
+            else span_input_tokens
+        end as whole_input_tokens,
+        case
+            when span_output_tokens is null and (not is_call_success or operation_name = 'embeddings') then 0
+            else span_output_tokens
+        end as whole_output_tokens,
+        coalesce(span_cache_read_tokens, 0) + coalesce(span_cache_write_tokens, 0)
+        + coalesce(span_input_audio_tokens, 0) + coalesce(span_input_image_tokens, 0) as separate_input_tokens
+    from renamed
+),
+
+final as (
+    select
+        source_name,
+        concat(trace_id, ':', span_id) as call_id,
+        provider_name,
+        model_name,
+        operation_name,
+        tokenledger_deployment_id as deployment_id,
+        tokenledger_region_id as region_id,
+        coalesce(nullif(nullif(service_tier, 'default'), 'auto'), 'standard') as service_tier,
+        coalesce(tokenledger_use_case_id, gen_ai_workflow_name) as use_case_id,
+        tokenledger_use_case_version as use_case_version,
+        case
+            when coalesce(tokenledger_use_case_id, gen_ai_workflow_name) is not null
+                then coalesce(tokenledger_use_case_instance_id, gen_ai_conversation_id, trace_id)
+        end as use_case_instance_id,
+        gen_ai_conversation_id as conversation_id,
+        coalesce(gen_ai_agent_id, gen_ai_agent_name) as agent_id,
+        tokenledger_step_name as step_name,
+        tokenledger_team_name as team_name,
+        error_type,
+        {{ usage_reject_reason(
+            'whole_input_tokens',
+            ['span_cache_read_tokens', 'span_cache_write_tokens', 'span_input_audio_tokens',
+             'span_input_image_tokens'],
+            'whole_output_tokens',
+            ['span_reasoning_tokens', 'span_output_audio_tokens'],
+            'start_at',
+        ) }} as reject_reason,
+        input_uri,
+        {{ json_object_of([
+            'trace_id', 'span_id', 'start_at', 'provider_name', 'model_name', 'span_input_tokens',
+            'span_cache_read_tokens', 'span_cache_write_tokens', 'span_output_tokens', 'span_reasoning_tokens',
+            'tokenledger_use_case_id', 'tokenledger_use_case_instance_id', 'attributes_json',
+        ]) }} as raw_content,
+        tokenledger_turn_index as turn_index,
+        coalesce(tokenledger_attempt_index, 0) as attempt_index,
+        record_index,
+        case
+            when operation_name = 'embeddings' then 0
+            else whole_input_tokens - separate_input_tokens
+        end as input_tokens,
+        coalesce(span_cache_read_tokens, 0) as cache_read_tokens,
+        coalesce(span_cache_write_tokens, 0) as cache_write_5m_tokens,
+        cast(0 as bigint) as cache_write_1h_tokens,
+        whole_output_tokens - coalesce(span_reasoning_tokens, 0)
+        - coalesce(span_output_audio_tokens, 0) as output_tokens,
+        coalesce(span_reasoning_tokens, 0) as reasoning_tokens,
+        coalesce(span_input_audio_tokens, 0) as input_audio_tokens,
+        coalesce(span_output_audio_tokens, 0) as output_audio_tokens,
+        coalesce(span_input_image_tokens, 0) as input_image_tokens,
+        case
+            when operation_name = 'embeddings' then whole_input_tokens - separate_input_tokens
+            else 0
+        end as embedding_tokens,
+        cast(0 as bigint) as web_search_count,
+        cast(1 as bigint) as request_count,
+        whole_input_tokens as reported_input_tokens,
+        whole_output_tokens as reported_output_tokens,
+        cast(epoch_us(end_at) - epoch_us(start_at) as double) / 1000 as latency_ms,
+        gen_ai_response_time_to_first_chunk_s * 1000 as time_to_first_token_ms,
+        is_call_success as is_success,
+        coalesce(tokenledger_is_spillover, false) as is_spillover,
+        is_usage_record,
+        start_at as called_at,
+        landed_at,
+        event_date
+    from wholes
+)
+
+select * from final

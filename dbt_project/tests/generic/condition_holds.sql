@@ -1,0 +1,14 @@
+{#- The condition must be true for every judged row: unknown is a violation. -#}
+{% test condition_holds(model, condition, shown_columns, day_column=none) %}
+    with judged_rows as (
+        {{ judged(model, day_column) }}
+    ),
+
+    violating as (
+        select {{ shown_columns | join(', ') }}
+        from judged_rows
+        where coalesce(not ({{ condition }}), true)
+    )
+
+    {{ violations_of('condition_broken', shown_columns) }}
+{% endtest %}

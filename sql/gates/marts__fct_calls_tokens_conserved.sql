@@ -1,0 +1,61 @@
+-- Per source and day: the tokens that calls reported when they landed are those of the ledger and of the rejects.
+with
+
+reported as (
+    select
+        source_name, event_date,
+        sum(reported_input_tokens) as input_tokens, sum(reported_output_tokens) as output_tokens
+    from intermediate.int_usage__calls_reported
+    where event_date between $min_date and $max_date
+    group by all
+),
+
+calls as (
+    select
+        source_name, event_date,
+        sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens + input_audio_tokens
+            + input_image_tokens + embedding_tokens) as input_tokens,
+        sum(output_tokens + reasoning_tokens + output_audio_tokens) as output_tokens
+    from marts.fct_calls
+    where event_date between $min_date and $max_date
+    group by all
+),
+
+rejected as (
+    select
+        source_name, event_date,
+        sum(reported_input_tokens) as input_tokens, sum(reported_output_tokens) as output_tokens
+    from intermediate.int_usage__calls_rejected
+    where event_date between $min_date and $max_date
+    group by all
+),
+
+compared as (
+    select
+        source_name,
+        event_date,
+        coalesce(reported.input_tokens, 0) as reported_input_tokens,
+        coalesce(calls.input_tokens, 0) + coalesce(rejected.input_tokens, 0) as ledger_input_tokens,
+        coalesce(reported.output_tokens, 0) as reported_output_tokens,
+        coalesce(calls.output_tokens, 0) + coalesce(rejected.output_tokens, 0) as ledger_output_tokens
+    from reported
+    full join calls using (source_name, event_date)
+    full join rejected using (source_name, event_date)
+    union all
+    select
+        'all sources',
+        null,
+        (select coalesce(sum(input_tokens), 0) from reported),
+        (select coalesce(sum(input_tokens), 0) from calls) + (select coalesce(sum(input_tokens), 0) from rejected),
+        (select coalesce(sum(output_tokens), 0) from reported),
+        (select coalesce(sum(output_tokens), 0) from calls) + (select coalesce(sum(output_tokens), 0) from rejected)
+)
+
+select
+    *,
+    1 as evaluated_count,
+    cast(
+        reported_input_tokens <> ledger_input_tokens or reported_output_tokens <> ledger_output_tokens as integer
+    ) as violation_count
+from compared
+order by source_name, event_date

@@ -1,0 +1,43 @@
+-- Per day, and for the window as a whole: the report adds up to the calls, to the last digit.
+with
+
+calls as (
+    select
+        event_date,
+        count(*) as call_count,
+        coalesce(sum(list_cost_usd), 0) as list_cost_usd,
+        coalesce(sum(contracted_cost_usd), 0) as contracted_cost_usd,
+        coalesce(sum(effective_cost_usd), 0) as effective_cost_usd
+    from marts.fct_calls
+    where event_date between $min_date and $max_date
+    group by grouping sets ((event_date), ())
+),
+
+report as (
+    select
+        event_date,
+        coalesce(sum(call_count), 0) as call_count,
+        coalesce(sum(list_cost_usd), 0) as list_cost_usd,
+        coalesce(sum(contracted_cost_usd), 0) as contracted_cost_usd,
+        coalesce(sum(effective_cost_usd), 0) as effective_cost_usd
+    from marts.rpt_daily_spend
+    where event_date between $min_date and $max_date
+    group by grouping sets ((event_date), ())
+)
+
+select
+    coalesce(calls.event_date, report.event_date) as event_date,
+    calls.call_count,
+    report.call_count as report_call_count,
+    calls.effective_cost_usd,
+    report.effective_cost_usd as report_effective_cost_usd,
+    1 as evaluated_count,
+    cast(
+        (calls.call_count, calls.list_cost_usd, calls.contracted_cost_usd, calls.effective_cost_usd)
+        is distinct from
+        (report.call_count, report.list_cost_usd, report.contracted_cost_usd, report.effective_cost_usd)
+        as integer
+    ) as violation_count
+from calls
+full join report on calls.event_date is not distinct from report.event_date
+order by event_date

@@ -1,0 +1,325 @@
+"""A right fixture for every suite, and for every gate the change that makes it fail.
+
+`TABLES` builds relations that satisfy their suites; `FAILURES` names, per gate, a statement after which
+that gate must fail. A gate without an entry fails the registry test.
+"""
+
+from datetime import date
+
+from dagster_project.gates import raw, serving
+from dagster_project.gates.expectations import Suite
+
+START_DATE = date(2026, 7, 1)
+END_DATE = date(2026, 9, 30)
+
+SERVING_SUITES = tuple(serving.suites(start_date=START_DATE, end_date=END_DATE, parts=serving.PARTS))
+SUITES: tuple[Suite, ...] = (*raw.SUITES, *SERVING_SUITES)
+
+_LANDED = """
+    'agents_otel' as source_name, timestamptz '2026-07-02 00:10:00+00' as landed_at,
+    'feeds/a.jsonl' as input_uri, position as record_index
+"""
+# Near midnight, where a local date and the UTC date differ.
+_AT = "timestamptz '2026-07-01 23:59:59+00'"
+_DAY = "date '2026-07-01' as event_date"
+
+
+def _two_rows(columns: str) -> str:
+    return f"select {columns} from range(2) as positions(position)"
+
+
+def _nulls(kind: str, *names: str) -> str:
+    return ", ".join(f"cast(null as {kind}) as {name}" for name in names)
+
+
+TABLES: dict[str, str] = {
+    "raw.raw_otlp_files__spans": _two_rows(f"""
+        {_LANDED}, {_DAY}, 'trace' as trace_id, 'span-' || position as span_id,
+        {_AT} as start_at, {_AT} as end_at,
+        cast(1 as integer) as status_code, cast(3 as integer) as span_kind,
+        {_nulls("varchar", "parent_span_id", "span_name", "gen_ai_operation_name", "gen_ai_provider_name")},
+        {_nulls("varchar", "gen_ai_system", "gen_ai_request_model", "gen_ai_response_model", "service_tier")},
+        {_nulls("varchar", "tokenledger_use_case_id", "tokenledger_use_case_instance_id")},
+        {_nulls("varchar", "attributes_json")},
+        {_nulls("bigint", "gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens")},
+        {_nulls("bigint", "gen_ai_usage_cache_read_input_tokens")},
+        {_nulls("bigint", "gen_ai_usage_cache_creation_input_tokens")},
+        {_nulls("bigint", "gen_ai_usage_reasoning_output_tokens")}
+    """),
+    "raw.raw_table_files__calls": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_AT} as event_at, 'call-' || position as call_id,
+        {_nulls("varchar", "provider_name", "model_name", "operation_name", "deployment_id", "region_id")},
+        {_nulls("varchar", "service_tier", "use_case_id", "use_case_instance_id")},
+        {_nulls("boolean", "is_success")},
+        cast(10 as bigint) as input_tokens, cast(4 as bigint) as cache_read_tokens,
+        {_nulls("bigint", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens")},
+        cast(3 as bigint) as reasoning_tokens, true as input_includes_cache, true as output_includes_reasoning
+    """),
+    "raw.raw_genai_prices__rates": _two_rows(f"""
+        {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 'input' as unit_kind,
+        cast(0.0006 as decimal(18, 15)) as usd_per_unit, 'mtok' as pricing_unit, 'standard' as service_tier,
+        timestamptz '2026-01-01 00:00:00+00' as valid_from, timestamptz '2026-02-01 00:00:00+00' as valid_to,
+        cast(0 as bigint) as context_over_tokens, {_nulls("bigint", "context_up_to_tokens")},
+        timestamptz '2026-01-01 00:00:00+00' as known_from
+    """),
+    "raw.raw_genai_prices__model_patterns": _two_rows(f"""
+        {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 0 as pattern_group, '^gpt-5$' as regex,
+        false as is_negated, 0 as priority
+    """),
+    "raw.raw_contract_files__terms": _two_rows(f"""
+        {_LANDED}, 'c-1' as contract_id, 'openai' as provider_name, 'gpt-*' as model_pattern,
+        case position when 0 then 'unit_price' else 'percentage_discount' end as term_type,
+        {_nulls("varchar", "unit_kind", "service_tier")},
+        case position when 0 then cast(0.000002 as decimal(18, 15)) end as usd_per_unit,
+        case position when 1 then cast(0.15 as decimal(9, 8)) end as discount_share,
+        date '2026-01-01' as valid_from, date '2026-01-02' as valid_to, false as is_list
+    """),
+    "raw.raw_focus_files__charges": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_AT} as charge_period_start, {_AT} + interval 1 hour as charge_period_end,
+        timestamptz '2026-07-01 00:00:00+00' as billing_period_start,
+        timestamptz '2026-08-01 00:00:00+00' as billing_period_end,
+        'acct' as billing_account_id, 'USD' as billing_currency, 'Credit' as charge_category,
+        'Correction' as charge_class, 'Standard' as pricing_category, 'Used' as commitment_discount_status,
+        cast(-1.5 as decimal(38, 18)) as billed_cost, cast(-1.5 as decimal(38, 18)) as effective_cost,
+        {_nulls("decimal(38, 18)", "list_cost", "contracted_cost")},
+        {_nulls("varchar", "service_name", "sku_id", "focus_version")}
+    """),
+    "raw.raw_kpi_files__scores": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_AT} as scored_at, 'resolved' as kpi_name, cast(1.0 as double) as score,
+        'measured' as provenance,
+        {_nulls("varchar", "score_text", "use_case_id", "use_case_version", "use_case_instance_id")}
+    """),
+    "ops.publication": _two_rows(f"{_AT} as built_at, {_AT} as as_of"),
+    "marts.fct_calls": _two_rows(f"""
+        'agents_otel' as source_name, 'call-' || position as call_id, {_AT} as called_at, {_DAY},
+        'openai' as provider_name, 'gpt-5' as model_name, 'gpt-5' as model_id, 'support' as team_name,
+        'uc' as use_case_id,
+        case position when 0 then 'priced' else 'unpriced' end as pricing_status_type,
+        case position when 1 then 'unknown_model' end as unpriced_reason_type,
+        case position when 0 then cast(0.0058125 as decimal(38, 15)) end as list_cost_usd,
+        case position when 0 then cast(0.0058125 as decimal(38, 15)) end as contracted_cost_usd,
+        case position when 0 then cast(0.0058125 as decimal(38, 15)) end as effective_cost_usd,
+        cast(1445 as bigint) as input_tokens, cast(220 as bigint) as output_tokens,
+        {_nulls("bigint", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")},
+        {_nulls("bigint", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens")},
+        {_nulls("bigint", "input_image_tokens", "embedding_tokens")}
+    """),
+    "marts.rpt_daily_spend": _two_rows(f"""
+        {_DAY}, 'openai' as provider_name, 'gpt-' || position as model_name, 'support' as team_name,
+        'uc' as use_case_id, cast(1046.25 as decimal(38, 15)) as effective_cost_usd
+    """),
+    "marts.dim_models": _two_rows("'openai' as provider_name, 'gpt-' || position as model_name"),
+    "marts.dim_use_cases": _two_rows("'uc-' || position as use_case_id"),
+    "marts.fct_use_case_instances": _two_rows(f"""
+        'uc' as use_case_id, {_nulls("varchar", "use_case_version")},
+        'i-' || position as use_case_instance_id,
+        date '2026-07-01' as started_date, position as unpriced_call_count,
+        case position when 0 then cast(0.5 as decimal(38, 15)) end as cost_usd
+    """),
+    "marts.rpt_use_case_unit_economics": _two_rows("""
+        'uc' as use_case_id, 'v' || position as use_case_version, date '2026-07-01' as started_date,
+        cast(4 as bigint) as instance_count, cast(3 as bigint) as success_count,
+        cast(0.75 as double) as success_share, cast(0.5 as decimal(38, 15)) as cost_usd
+    """),
+    "marts.rpt_use_case_leaderboard": _two_rows(
+        "'uc-' || position as use_case_id, cast(0.75 as double) as success_share"
+    ),
+    "marts.fct_invoice_lines": _two_rows("""
+        'invoices' as source_name, 'line-' || position as invoice_line_id,
+        case position when 0 then cast(-2.5 as decimal(38, 18)) end as billed_cost_usd,
+        case position when 1 then 'no_exchange_rate' end as unconverted_reason_type
+    """),
+    "marts.rpt_invoice_reconciliation": _two_rows("""
+        'openai' as provider_name, date '2026-07-01' as billing_period_start_date, 'calls' as driver_type,
+        'part-' || position as component_name, cast(847000 as decimal(38, 15)) as billed_cost_usd,
+        case position when 0 then cast(460440 as decimal(38, 15)) end as ledger_cost_usd,
+        case position when 0 then cast(386560 as decimal(38, 15)) end as difference_usd
+    """),
+    "marts.fct_kpi_scores": _two_rows(
+        "'kpis' as source_name, 's-' || position as kpi_score_id, 'resolved' as kpi_name"
+    ),
+    "marts.fct_capacity_hours": _two_rows("""
+        'pool' as commitment_id, case position when 0 then 'd-1' else 'unallocated' end as allocation_id,
+        case position when 0 then 'deployment' else 'unallocated' end as allocation_type,
+        timestamptz '2026-07-01 10:00:00+00' as hour_at, date '2026-07-01' as event_date,
+        case position when 0 then cast(0.4 as double) end as utilization_share,
+        cast(156800 as decimal(28, 9)) as cost_usd,
+        cast(case position when 0 then 62720 else 0 end as decimal(28, 9)) as used_cost_usd,
+        cast(case position when 0 then 94080 else 0 end as decimal(28, 9)) as idle_cost_usd,
+        cast(case position when 0 then 0 else 156800 end as decimal(28, 9)) as unallocated_cost_usd
+    """),
+    "marts.rpt_capacity_utilization": _two_rows("""
+        'pool' as commitment_id, 'd-' || position as allocation_id, date '2026-07-01' as event_date,
+        cast(156800 as decimal(28, 9)) as cost_usd, cast(62720 as decimal(28, 9)) as used_cost_usd,
+        cast(94080 as decimal(28, 9)) as idle_cost_usd, cast(0 as decimal(28, 9)) as unallocated_cost_usd
+    """),
+}
+
+# {table} is the suite's relation.
+_EMPTIED = "delete from {table}"
+_DOUBLED = "insert into {table} select * from {table} limit 1"
+
+
+def _set(assignment: str, where: str = "true") -> str:
+    return f"update {{table}} set {assignment} where {where}"
+
+
+def _dropped(column: str) -> str:
+    return f"alter table {{table}} drop column {column}"
+
+
+def _retyped(column: str) -> str:
+    return f"alter table {{table}} alter column {column} type double"
+
+
+def _landing_failures(subject: str, dropped_column: str) -> dict[str, str]:
+    return {
+        f"raw__{subject}_not_empty": _EMPTIED,
+        f"raw__{subject}_columns_present": _dropped(dropped_column),
+        f"raw__{subject}_source_name_present": _set("source_name = null", "record_index = 0"),
+        f"raw__{subject}_landed_at_present": _set("landed_at = null", "record_index = 0"),
+        f"raw__{subject}_input_uri_present": _set("input_uri = null", "record_index = 0"),
+        f"raw__{subject}_record_index_within_range": _set("record_index = -1", "record_index = 0"),
+    }
+
+
+def _dated_failures(subject: str, day_of: str) -> dict[str, str]:
+    return {
+        f"raw__{subject}_record_unique": _DOUBLED,
+        f"raw__{subject}_{day_of}_present": _set(f"{day_of} = null", "record_index = 0"),
+        f"raw__{subject}_event_date_reconciled": _set("event_date = date '2026-07-02'"),
+        f"raw__{subject}_{day_of}_within_range": _set(f"{day_of} = timestamptz '1970-01-20 15:00:00+00'"),
+    }
+
+
+FAILURES: dict[str, str] = {
+    **_landing_failures("otlp_files_spans", "gen_ai_system"),
+    **_dated_failures("otlp_files_spans", "start_at"),
+    "raw__otlp_files_spans_trace_id_present": _set("trace_id = null"),
+    "raw__otlp_files_spans_span_id_present": _set("span_id = null"),
+    "raw__otlp_files_spans_status_code_known": _set("status_code = 3"),
+    "raw__otlp_files_spans_span_kind_known": _set("span_kind = 9"),
+    **_landing_failures("table_files_calls", "region_id"),
+    **_dated_failures("table_files_calls", "event_at"),
+    "raw__table_files_calls_call_id_present": _set("call_id = null"),
+    "raw__table_files_calls_input_includes_cache_present": _set("input_includes_cache = null"),
+    "raw__table_files_calls_output_includes_reasoning_present": _set("output_includes_reasoning = null"),
+    **_landing_failures("genai_prices_rates", "context_up_to_tokens"),
+    "raw__genai_prices_rates_provider_name_present": _set("provider_name = null"),
+    "raw__genai_prices_rates_model_id_present": _set("model_id = null"),
+    "raw__genai_prices_rates_unit_kind_present": _set("unit_kind = null"),
+    "raw__genai_prices_rates_usd_per_unit_present": _set("usd_per_unit = null"),
+    "raw__genai_prices_rates_known_from_present": _set("known_from = null"),
+    "raw__genai_prices_rates_usd_per_unit_within_range": _set("usd_per_unit = -0.000001"),
+    # 15 USD per million tokens, landed as the price of one thousand.
+    "raw__genai_prices_rates_usd_per_token_within_range": _set("usd_per_unit = 0.015"),
+    "raw__genai_prices_rates_unit_kind_known": _set("unit_kind = 'audio_hours'"),
+    "raw__genai_prices_rates_validity_monotonic": _set("valid_to = valid_from"),
+    "raw__genai_prices_rates_context_over_tokens_within_range": _set("context_over_tokens = -1"),
+    **_landing_failures("genai_prices_model_patterns", "priority"),
+    "raw__genai_prices_model_patterns_model_id_present": _set("model_id = null"),
+    "raw__genai_prices_model_patterns_regex_present": _set("regex = null"),
+    "raw__genai_prices_model_patterns_is_negated_present": _set("is_negated = null"),
+    **_landing_failures("contract_files_terms", "service_tier"),
+    "raw__contract_files_terms_contract_id_present": _set("contract_id = null"),
+    "raw__contract_files_terms_provider_name_present": _set("provider_name = null"),
+    "raw__contract_files_terms_model_pattern_present": _set("model_pattern = null"),
+    "raw__contract_files_terms_term_type_present": _set("term_type = null"),
+    "raw__contract_files_terms_valid_from_present": _set("valid_from = null"),
+    "raw__contract_files_terms_is_list_present": _set("is_list = null"),
+    "raw__contract_files_terms_term_type_known": _set("term_type = 'rebate'"),
+    "raw__contract_files_terms_discount_share_within_range": _set("discount_share = 1.5", "record_index = 1"),
+    "raw__contract_files_terms_usd_per_unit_within_range": _set("usd_per_unit = -1", "record_index = 0"),
+    "raw__contract_files_terms_term_value_present": _set("discount_share = null"),
+    "raw__contract_files_terms_validity_monotonic": _set("valid_to = valid_from"),
+    **_landing_failures("focus_files_charges", "sku_id"),
+    **_dated_failures("focus_files_charges", "charge_period_start"),
+    "raw__focus_files_charges_billing_account_id_present": _set("billing_account_id = null"),
+    "raw__focus_files_charges_billing_period_start_present": _set("billing_period_start = null"),
+    "raw__focus_files_charges_billing_period_end_present": _set("billing_period_end = null"),
+    "raw__focus_files_charges_billing_currency_present": _set("billing_currency = null"),
+    "raw__focus_files_charges_charge_period_end_present": _set("charge_period_end = null"),
+    "raw__focus_files_charges_billed_cost_present": _set("billed_cost = null"),
+    "raw__focus_files_charges_effective_cost_present": _set("effective_cost = null"),
+    "raw__focus_files_charges_charge_category_present": _set("charge_category = null"),
+    "raw__focus_files_charges_charge_category_known": _set("charge_category = 'Refund'"),
+    "raw__focus_files_charges_charge_class_known": _set("charge_class = 'Estimate'"),
+    "raw__focus_files_charges_pricing_category_known": _set("pricing_category = 'Spot'"),
+    "raw__focus_files_charges_commitment_discount_status_known": _set("commitment_discount_status = 'Idle'"),
+    "raw__focus_files_charges_charge_period_monotonic": _set("charge_period_end = charge_period_start"),
+    "raw__focus_files_charges_billing_period_monotonic": _set("billing_period_end = billing_period_start"),
+    "raw__focus_files_charges_billing_currency_known": _set("billing_currency = 'credits'"),
+    **_landing_failures("kpi_files_scores", "score_text"),
+    **_dated_failures("kpi_files_scores", "scored_at"),
+    "raw__kpi_files_scores_kpi_name_present": _set("kpi_name = null", "record_index = 1"),
+    "raw__kpi_files_scores_score_present": _set("score = null", "record_index = 1"),
+    "raw__kpi_files_scores_score_within_range": _set("score = 'nan'::double"),
+    "raw__kpi_files_scores_provenance_present": _set("provenance = null"),
+    "raw__kpi_files_scores_provenance_known": _set("provenance = 'guessed'"),
+    "serving__publication_not_empty": _EMPTIED,
+    "serving__publication_built_at_present": _set("built_at = null"),
+    "serving__publication_as_of_present": _set("as_of = null"),
+    "serving__fct_calls_not_empty": _EMPTIED,
+    "serving__fct_calls_columns_present": _dropped("team_name"),
+    "serving__fct_calls_source_name_present": _set("source_name = null"),
+    "serving__fct_calls_call_id_present": _set("call_id = null"),
+    "serving__fct_calls_call_unique": _DOUBLED,
+    "serving__fct_calls_event_date_within_range": _set("event_date = date '2026-10-01'"),
+    # 23:59:59 UTC is already the next day in Berlin.
+    "serving__fct_calls_event_date_reconciled": _set("event_date = date '2026-07-02'"),
+    "serving__fct_calls_pricing_status_type_present": _set("pricing_status_type = null"),
+    "serving__fct_calls_pricing_status_type_known": _set("pricing_status_type = 'estimated'"),
+    "serving__fct_calls_unpriced_reason_known": _set("unpriced_reason_type = null"),
+    "serving__fct_calls_effective_cost_usd_present": _set("effective_cost_usd = null"),
+    "serving__fct_calls_list_cost_usd_within_range": _set("list_cost_usd = -0.000000000000001"),
+    "serving__fct_calls_contracted_cost_usd_within_range": _set("contracted_cost_usd = -1"),
+    "serving__fct_calls_effective_cost_usd_within_range": _set("effective_cost_usd = -1"),
+    "serving__fct_calls_list_cost_usd_type_known": _retyped("list_cost_usd"),
+    "serving__fct_calls_contracted_cost_usd_type_known": _retyped("contracted_cost_usd"),
+    "serving__fct_calls_effective_cost_usd_type_known": _retyped("effective_cost_usd"),
+    "serving__fct_calls_tokens_within_range": _set("reasoning_tokens = -1"),
+    "serving__rpt_daily_spend_not_empty": _EMPTIED,
+    "serving__rpt_daily_spend_grain_unique": _DOUBLED,
+    "serving__rpt_daily_spend_event_date_within_range": _set("event_date = date '2026-06-30'"),
+    "serving__rpt_daily_spend_effective_cost_usd_within_range": _set("effective_cost_usd = -1"),
+    "serving__rpt_daily_spend_effective_cost_usd_type_known": _retyped("effective_cost_usd"),
+    "serving__dim_models_not_empty": _EMPTIED,
+    "serving__dim_models_grain_unique": _DOUBLED,
+    "serving__dim_use_cases_not_empty": _EMPTIED,
+    "serving__dim_use_cases_use_case_id_present": _set("use_case_id = null"),
+    "serving__dim_use_cases_use_case_id_unique": _DOUBLED,
+    "serving__fct_use_case_instances_not_empty": _EMPTIED,
+    # The version is null: two nulls are the same version.
+    "serving__fct_use_case_instances_instance_unique": _DOUBLED,
+    "serving__fct_use_case_instances_started_date_within_range": _set("started_date = null"),
+    "serving__fct_use_case_instances_cost_usd_within_range": _set("cost_usd = -1"),
+    "serving__fct_use_case_instances_cost_usd_known": _set("cost_usd = 0.5"),
+    "serving__rpt_use_case_unit_economics_not_empty": _EMPTIED,
+    "serving__rpt_use_case_unit_economics_grain_unique": _DOUBLED,
+    "serving__rpt_use_case_unit_economics_success_count_within_range": _set("success_count = 5"),
+    "serving__rpt_use_case_unit_economics_success_share_within_range": _set("success_share = 75"),
+    "serving__rpt_use_case_unit_economics_cost_usd_within_range": _set("cost_usd = -1"),
+    "serving__rpt_use_case_leaderboard_not_empty": _EMPTIED,
+    "serving__rpt_use_case_leaderboard_use_case_id_unique": _DOUBLED,
+    "serving__rpt_use_case_leaderboard_success_share_within_range": _set("success_share = 75"),
+    "serving__fct_invoice_lines_not_empty": _EMPTIED,
+    "serving__fct_invoice_lines_line_unique": _DOUBLED,
+    "serving__fct_invoice_lines_unconverted_reason_known": _set("unconverted_reason_type = null"),
+    "serving__fct_invoice_lines_billed_cost_usd_type_known": _retyped("billed_cost_usd"),
+    "serving__rpt_invoice_reconciliation_not_empty": _EMPTIED,
+    "serving__rpt_invoice_reconciliation_grain_unique": _DOUBLED,
+    "serving__rpt_invoice_reconciliation_difference_usd_reconciled": _set("difference_usd = 386559.99"),
+    "serving__fct_kpi_scores_not_empty": _EMPTIED,
+    "serving__fct_kpi_scores_kpi_name_present": _set("kpi_name = null"),
+    "serving__fct_kpi_scores_score_unique": _DOUBLED,
+    "serving__fct_capacity_hours_not_empty": _EMPTIED,
+    "serving__fct_capacity_hours_hour_unique": _DOUBLED,
+    "serving__fct_capacity_hours_event_date_within_range": _set("event_date = date '2026-10-01'"),
+    "serving__fct_capacity_hours_allocation_type_known": _set("allocation_type = 'idle'"),
+    "serving__fct_capacity_hours_utilization_share_within_range": _set("utilization_share = 1.01"),
+    "serving__fct_capacity_hours_cost_usd_within_range": _set("cost_usd = -1"),
+    "serving__fct_capacity_hours_cost_usd_conserved": _set("idle_cost_usd = idle_cost_usd - 0.000000001"),
+    "serving__rpt_capacity_utilization_not_empty": _EMPTIED,
+    "serving__rpt_capacity_utilization_grain_unique": _DOUBLED,
+    "serving__rpt_capacity_utilization_cost_usd_conserved": _set("used_cost_usd = null"),
+}

@@ -1,0 +1,1 @@
+"""Tests of the connectors; `pulling.py` is their common way in."""

@@ -1,0 +1,132 @@
+"""OTLP/JSON traces: columns by attribute, resource after span, no content stored, no span lost."""
+
+import gzip
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from tests.sources.pulling import FIXTURES, Pulled, pull
+
+TRACES = FIXTURES / "otlp" / "traces.jsonl"
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Pulled:
+    return pull(tmp_path, "otlp_files", path=str(TRACES))
+
+
+def test_otlp_files_counts_spans_and_broken_lines(traces: Pulled):
+    landing = traces.landing
+    assert (landing.rows_read, landing.rows_landed, landing.rows_rejected) == (8, 3, 5)
+    assert traces.reasons() == {
+        3: "json_broken",
+        4: "value_unparsable",
+        5: "value_unparsable",
+        6: "value_missing",
+        7: "shape_wrong",
+    }
+    assert [row["record_index"] for row in traces.rows()] == [0, 1, 2]
+
+
+def test_otlp_files_lands_every_span_parents_too(traces: Pulled):
+    agent, leaf, _ = traces.rows()
+    assert (agent["gen_ai_operation_name"], agent["gen_ai_agent_name"]) == ("invoke_agent", "planner")
+    assert (leaf["parent_span_id"], agent["parent_span_id"]) == ("0000000000000001", None)
+    assert (traces.landing.tokens_in, traces.landing.tokens_out) == (1800 + 1000, 300 + 100)
+
+
+def test_otlp_files_reads_known_attributes_into_columns(traces: Pulled):
+    leaf = traces.rows()[1]
+    expected = {
+        "gen_ai_usage_input_tokens": 1000,
+        "gen_ai_usage_cache_read_input_tokens": 800,
+        "gen_ai_response_time_to_first_chunk_s": 0.25,
+        "server_address": "api.openai.com",
+        "tokenledger_use_case_id": "research",
+        "tokenledger_use_case_version": "2",
+        "tokenledger_turn_index": 3,
+        "tokenledger_is_spillover": True,
+        "span_kind": 3,
+        "scope_name": "second",
+    }
+    assert {name: leaf[name] for name in expected} == expected
+
+
+def test_otlp_files_keeps_deprecated_spellings_apart(traces: Pulled):
+    old = traces.rows()[2]
+    expected = {
+        "gen_ai_system": "anthropic",
+        "gen_ai_provider_name": None,
+        "gen_ai_usage_input_tokens": None,
+        "gen_ai_usage_prompt_tokens": 700,
+        "gen_ai_usage_completion_tokens": 50,
+        "gen_ai_usage_cache_read_input_tokens_deprecated": 10,
+        "gen_ai_usage_cache_creation_input_tokens_deprecated": 20,
+        "gen_ai_usage_cache_read_tokens": 30,
+        "gen_ai_usage_cache_write_tokens": 40,
+        "error_type": "timeout",
+        "status_code": 2,
+        "status_message": "timed out",
+        "span_kind": 3,
+    }
+    assert {name: old[name] for name in expected} == expected
+
+
+def test_otlp_files_looks_at_the_resource_after_the_span(traces: Pulled):
+    agent, leaf, _ = traces.rows()
+    assert agent["tokenledger_team_name"] == "from the resource"
+    assert leaf["tokenledger_team_name"] == "from the span"
+    assert leaf["service_name"] == "agents"
+
+
+def test_otlp_files_prefers_the_tier_of_the_response(traces: Pulled):
+    agent, leaf, _ = traces.rows()
+    assert (leaf["service_tier"], agent["service_tier"]) == ("default", None)
+
+
+def test_otlp_files_truncates_nanoseconds_and_splits_by_utc_day(traces: Pulled):
+    assert traces.rows()[1]["start_at"] == datetime(2026, 7, 1, 0, 0, 1, 1, tzinfo=UTC)
+    assert [file.event_date for file in traces.landing.files] == [date(2026, 7, 1), date(2026, 7, 2)]
+
+
+def test_otlp_files_keeps_other_attributes_as_json(traces: Pulled):
+    assert orjson.loads(traces.rows()[1]["attributes_json"]) == {
+        "gen_ai.request.temperature": 0.2,
+        "tags": ["a", 7],
+        "resource": {"deployment.environment": "production"},
+    }
+
+
+def test_otlp_files_never_stores_prompts_or_answers(traces: Pulled):
+    landing = traces.landing
+    assert landing.rejects_file is not None
+    paths = [*(file.path for file in landing.files), landing.rejects_file.path]
+    stored = "".join(str(pq.read_table(path, partitioning=None).to_pylist()) for path in paths)
+    assert "SECRET" in TRACES.read_text(encoding="utf-8")
+    assert "SECRET" not in stored
+
+
+def test_otlp_files_reads_compressed_files_alike(tmp_path: Path, traces: Pulled):
+    content = TRACES.read_bytes()
+    half = len(content) // 2
+    # Two gzip members in one file, as appending compressed logs makes them.
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(content[:half]) + gzip.compress(content[half:]))
+    (tmp_path / "b.jsonl.zst").write_bytes(zstandard.compress(content))
+    pulled = pull(tmp_path / "x", "otlp_files", path=str(tmp_path / "*.jsonl*"))
+    for landing in pulled.results:
+        single = Pulled(pulled.zone, [landing])
+        assert single.landing.rows_landed == 3
+        assert single.reasons() == traces.reasons()
+        assert [row["span_id"] for row in single.rows()] == [row["span_id"] for row in traces.rows()]
+
+
+def test_otlp_files_reads_a_line_that_spans_many_blocks(tmp_path: Path):
+    export = orjson.loads(TRACES.read_bytes().splitlines()[0])
+    padding = [{"key": "padding", "value": {"stringValue": "x" * 3_000_000}}]
+    export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"] += padding
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps(export) + b"\r\n" + TRACES.read_bytes())
+    assert pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).landing.rows_landed == 2 + 3
