@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import orjson
@@ -108,6 +108,8 @@ def query(state_dir: Path | None, config: Path | None, sql: str) -> None:
 
 def _run(settings: Settings, console: Console) -> Any:  # noqa: ANN401 - types that only Dagster's import would bring
     warnings.filterwarnings("ignore", category=UserWarning, module="dagster")
+    # dbt's semaphores are still open when the process ends; their watcher, a process of its own, would say so.
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
     _print_line(console, f"tokenledger: {settings.organization}, state in {settings.state_dir}")
     from dagster_project import runner, summary  # noqa: PLC0415 - seconds of imports, after the first line is out
 
@@ -261,8 +263,8 @@ def _stdout_to_stderr() -> Any:  # noqa: ANN401 - a generator
         os.close(saved)
 
 
-def _leave(code: int) -> None:
-    """End the process without running the interpreter's teardown, in which DuckDB 2.0 reports leaks of its own."""
+def _leave(code: int) -> NoReturn:
+    """End the process without the interpreter's teardown, in which DuckDB 2.0 reports leaks of its own."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

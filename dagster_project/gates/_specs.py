@@ -46,7 +46,14 @@ def present(column: str, *, why: str, severity: Severity = "block") -> Expectati
     )
 
 
-def known(column: str, values: Sequence[object], *, why: str, severity: Severity = "block") -> ExpectationSpec:
+def known(
+    column: str,
+    values: Sequence[object],
+    *,
+    why: str,
+    severity: Severity = "block",
+    tolerance_share: float = 0.0,
+) -> ExpectationSpec:
     """A column, where it is not null, holds one of these values."""
     return ExpectationSpec(
         expectation="ExpectColumnValuesToBeInSet",
@@ -56,6 +63,7 @@ def known(column: str, values: Sequence[object], *, why: str, severity: Severity
         rule=f"{column} is null or one of {', '.join(str(value) for value in values)}.",
         why=why,
         severity=severity,
+        tolerance_share=tolerance_share,
     )
 
 

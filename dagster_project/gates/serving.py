@@ -168,7 +168,7 @@ def _usage(start_date: date, end_date: date) -> tuple[Suite, ...]:
             "dim_models",
             _filled(),
             _specs.unique(
-                ("provider_name", "model_name"),
+                ("reported_provider_name", "model_name"),
                 aspect="grain",
                 why="A repeated model doubles what is joined to it.",
             ),

@@ -55,9 +55,9 @@ class Folder:
         stage: Stage of the house.
         name: The folder's name; empty for the seeds.
         selector: What dbt selects.
-        is_daily: Whether its days are partitions in the UI: the marts that are built day by day. The stages below
-            are built for the days of the run without being partitioned: a partition of each of their assets would
-            cost an event per day and show nothing that the marts do not.
+        is_daily: Whether its days are partitions in the UI (`meta.is_partitioned`). The other folders are built for
+            the days of the run without being partitioned: each partition of each asset costs two events per run,
+            and would show nothing that the ledger's do not.
     """
 
     stage: str
@@ -78,7 +78,7 @@ def folders(manifest: Mapping[str, Any]) -> list[Folder]:
     paths = sorted({tuple(node["fqn"][1:3]) for node in models}, key=lambda path: (STAGES.index(path[0]), path[1]))
     for stage, name in paths:
         members = [node for node in models if tuple(node["fqn"][1:3]) == (stage, name)]
-        is_daily = stage == "marts" and any(node["config"].get("day_column") for node in members)
+        is_daily = any(node["config"]["meta"].get("is_partitioned") for node in members)
         found.append(Folder(stage, name, f"fqn:tokenledger.{stage}.{name}", is_daily))
     return found
 

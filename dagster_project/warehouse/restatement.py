@@ -95,7 +95,8 @@ def note_rates(
                 select distinct reported.event_date
                 from intermediate.int_usage__models_reported as reported
                 left join marts.dim_models as models
-                    on reported.provider_name = models.provider_name and reported.model_name = models.model_name
+                    on reported.provider_name = models.reported_provider_name
+                    and reported.model_name = models.model_name
                 inner join ({changed}) as changed
                     on (models.rate_provider_name = changed.provider_name or models.model_id is null)
                     and (

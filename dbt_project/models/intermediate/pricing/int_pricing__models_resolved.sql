@@ -145,11 +145,13 @@ final as (
     select
         reported.reported_provider_name,
         reported.reported_model_name,
+        coalesce(provider_aliases.provider_name, lower(reported.reported_provider_name)) as provider_name,
         ranked.provider_name as rate_provider_name,
         ranked.model_id,
         coalesce(ranked.resolution_type, 'unresolved') as resolution_type,
         reported.call_count
     from reported
+    left join provider_aliases on lower(reported.reported_provider_name) = provider_aliases.reported_provider_name
     left join ranked
         on
             reported.reported_provider_name = ranked.reported_provider_name

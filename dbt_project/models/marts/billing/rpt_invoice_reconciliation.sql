@@ -4,10 +4,6 @@ lines as (
     select * from {{ ref('fct_invoice_lines') }}
 ),
 
-provider_aliases as (
-    select * from {{ ref('seed_provider_aliases') }}
-),
-
 periods as (
     select
         provider_name,
@@ -23,14 +19,7 @@ ledger as (
         periods.billing_period_start_date,
         cast(sum(spend.contracted_cost_usd) as decimal(38, 15)) as ledger_cost_usd
     from periods
-    inner join (
-        select
-            coalesce(provider_aliases.provider_name, lower(daily.provider_name)) as provider_name,
-            daily.event_date,
-            daily.contracted_cost_usd
-        from {{ ref('rpt_daily_spend') }} as daily
-        left join provider_aliases on lower(daily.provider_name) = provider_aliases.reported_provider_name
-    ) as spend
+    inner join {{ ref('rpt_daily_spend') }} as spend
         on
             periods.provider_name = spend.provider_name
             and spend.event_date >= periods.billing_period_start_date

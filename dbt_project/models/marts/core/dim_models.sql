@@ -1,6 +1,7 @@
 select
-    reported_provider_name as provider_name,
+    reported_provider_name,
     reported_model_name as model_name,
+    provider_name,
     rate_provider_name,
     model_id,
     resolution_type,

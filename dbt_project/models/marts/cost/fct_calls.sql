@@ -30,6 +30,7 @@ capacity_costs as (
 priced as (
     select
         calls.*,
+        resolved.provider_name as canonical_provider_name,
         resolved.model_id,
         rate_cards.rate_card_key,
         capacity_costs.capacity_cost_usd,
@@ -68,7 +69,7 @@ final as (
     select
         source_name,
         call_id,
-        provider_name,
+        canonical_provider_name as provider_name,
         model_name,
         model_id,
         operation_name,
