@@ -15,7 +15,7 @@ from dagster_project.progress import Progress
 from dagster_project.publish.assets import export_assets, serving_assets
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import discover
-from dagster_project.warehouse.dbt import DbtProject
+from dagster_project.warehouse.dbt import DbtProject, daily_tables
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
 from dagster_project.warehouse.raw_assets import raw_assets
 
@@ -41,7 +41,12 @@ def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any]
         *models,
         cost_distribution_assets(settings),
         roi_forecast_assets(settings),
-        serving_assets(settings, [*published, HISTOGRAMS, DISTRIBUTIONS, FORECASTS, CALIBRATION], parts),
+        serving_assets(
+            settings,
+            [*published, HISTOGRAMS, DISTRIBUTIONS, FORECASTS, CALIBRATION],
+            parts,
+            daily_tables(manifest, "marts"),
+        ),
         export_assets(settings),
     ]
     jobs = schedules.jobs(settings, partitions)
@@ -72,7 +77,8 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 def configured_parts(settings: Settings) -> frozenset[str]:
     """Say what the configuration feeds: usage, use_cases, invoices, kpis, capacity."""
     connectors = discover()
-    parts = {connectors[options.kind].feed for options in settings.sources} & {"usage", "invoices", "kpis"}
+    feeds: set[str] = {connectors[options.kind].feed for options in settings.sources}
+    parts = feeds & {"usage", "invoices", "kpis"}
     for part, file_name in (("use_cases", "seed_use_cases.csv"), ("capacity", "seed_commitments.csv")):
         path = settings.reference_dir / file_name
         if path.exists() and len(path.read_text(encoding="utf-8").strip().splitlines()) > 1:

@@ -69,8 +69,8 @@ _PUBLICATION = Suite(
 )
 
 
-def _suite(subject: str, *specs: ExpectationSpec) -> Suite:
-    return Suite(stage="serving", subject=subject, relation=f"marts.{subject}", specs=specs)
+def _suite(subject: str, *specs: ExpectationSpec, day_column: str | None = None) -> Suite:
+    return Suite(stage="serving", subject=subject, relation=f"marts.{subject}", specs=specs, day_column=day_column)
 
 
 def _filled() -> ExpectationSpec:
@@ -151,6 +151,7 @@ def _usage(start_date: date, end_date: date) -> tuple[Suite, ...]:
                 rule="Token counts are null or not negative.",
                 why="Staging rejects negative counts; one here came of subtracting overlapping kinds.",
             ),
+            day_column="event_date",
         ),
         _suite(
             "rpt_daily_spend",
@@ -163,6 +164,7 @@ def _usage(start_date: date, end_date: date) -> tuple[Suite, ...]:
             _day_within_window("event_date", start_date, end_date),
             _not_negative("effective_cost_usd", why="Calls pay nobody; a credit is a charge line."),
             _decimal("effective_cost_usd"),
+            day_column="event_date",
         ),
         _suite(
             "dim_models",
@@ -205,6 +207,7 @@ def _use_cases(start_date: date, end_date: date) -> tuple[Suite, ...]:
                 rule="An instance with an unpriced call has no cost.",
                 why="Unknown is not zero: its cost would be understated by the unpriced call's.",
             ),
+            day_column="started_date",
         ),
         _suite(
             "rpt_use_case_unit_economics",

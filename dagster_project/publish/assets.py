@@ -1,37 +1,45 @@
 """Publishing as assets: the serving warehouse after the last gate, the finance exports after it."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+import orjson
 
 from dagster_project.gates import serving as serving_gates
 from dagster_project.gates.checks import check_results, check_spec
-from dagster_project.gates.expectations import evaluate_suites
+from dagster_project.gates.expectations import Suite, evaluate_suites
 from dagster_project.gates.gate import GateResult, GateRun
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
-from dagster_project.publish.exports import export_period
-from dagster_project.publish.serving import build_serving
+from dagster_project.publish.exports import MANIFEST_NAME, export_period, period_bounds
+from dagster_project.publish.serving import ReplacedDays, build_serving
 from dagster_project.settings import Settings
 from dagster_project.warehouse import restatement
-from dagster_project.warehouse.calendar import Calendar
+from dagster_project.warehouse.calendar import Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
+from dagster_project.warehouse.dbt import DailyTable
 from dagster_project.warehouse.run_window import run_window
 
 SERVING = "serving_warehouse"
 EXPORTS = "finance_exports"
 
+# Keeps an open-ended window inside the calendar of Python when days are added to it.
+_A_YEAR = timedelta(days=365)
 
-def serving_assets(settings: Settings, upstream: Sequence[str], parts: frozenset[str]) -> dg.AssetsDefinition:
+
+def serving_assets(
+    settings: Settings, upstream: Sequence[str], parts: frozenset[str], daily_tables: Mapping[str, DailyTable]
+) -> dg.AssetsDefinition:
     """Build the asset that publishes the serving warehouse.
 
     Args:
         settings: The configuration.
         upstream: Keys of everything that must have been built and judged.
         parts: What the configuration feeds, see `gates.serving.PARTS`.
+        daily_tables: The marts that are built day by day.
     """
     calendar = Calendar.of(settings)
     suites = serving_gates.suites(
@@ -64,9 +72,11 @@ def serving_assets(settings: Settings, upstream: Sequence[str], parts: frozenset
         )
 
         def judge_candidate(path: Path) -> list[GateResult]:
-            return evaluate_suites(database_path=path, suites=suites, run=run)
+            return evaluate_suites(database_path=path, suites=judged_suites, run=run)
 
         with progress.step("publish", SERVING) as step, open_warehouse(settings) as con:
+            _require_finished(con, window)
+            judged_suites = [_over_window(con, suite, window) for suite in suites]
             manifest = build_serving(
                 warehouse_path=settings.warehouse_path,
                 serving_path=settings.serving_path,
@@ -74,6 +84,7 @@ def serving_assets(settings: Settings, upstream: Sequence[str], parts: frozenset
                 as_of=_as_of(con, settings, now),
                 gate_results=_earlier_results(con, context.run_id),
                 judge_candidate=judge_candidate,
+                replaced_days=_replaced_days(daily_tables, window, calendar),
                 connection=con,
             )
             judged = [result for result in manifest.gate_results if result.stage == "serving"]
@@ -106,7 +117,7 @@ def serving_assets(settings: Settings, upstream: Sequence[str], parts: frozenset
 
 
 def export_assets(settings: Settings) -> dg.AssetsDefinition:
-    """Build the asset that writes the finance exports of every month the ledger holds."""
+    """Build the asset that writes the finance exports of the months that were published since they were exported."""
 
     @dg.asset(
         name=EXPORTS,
@@ -122,7 +133,7 @@ def export_assets(settings: Settings) -> dg.AssetsDefinition:
                 export_period(
                     serving_path=settings.serving_path, exports_dir=settings.exports_dir, period=period, built_at=now
                 )
-                for period in published_periods(settings.serving_path)
+                for period in stale_periods(settings)
             ]
             step.rows = sum(file.row_count for manifest in manifests for file in manifest.files)
         return dg.MaterializeResult(
@@ -134,6 +145,20 @@ def export_assets(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return export
+
+
+def _replaced_days(tables: Mapping[str, DailyTable], window: Window, calendar: Calendar) -> dict[str, ReplacedDays]:
+    """Say which days of each daily table a run built; nothing when it built them all, for a copy is simpler then."""
+    if window == calendar.window(calendar.first_date, calendar.last_date):
+        return {}
+    return {
+        name: ReplacedDays(
+            day_column=table.day_column,
+            first_date=window.first_date - timedelta(days=table.rebuilt_days_around),
+            last_date=min(window.last_date, date.max - _A_YEAR) + timedelta(days=table.rebuilt_days_around),
+        )
+        for name, table in tables.items()
+    }
 
 
 def published_periods(serving_path: Path) -> list[str]:
@@ -148,6 +173,58 @@ def published_periods(serving_path: Path) -> list[str]:
             """
         ).fetchall()
     return [row[0] for row in rows]
+
+
+def stale_periods(settings: Settings) -> list[str]:
+    """Give the published months without an export, or with one that is older than what is published of their days.
+
+    A run that was killed between publishing and exporting leaves such months behind; the next one finds them here.
+    """
+    if not settings.serving_path.exists():
+        return []
+    with open_warehouse(settings) as con:
+        published = restatement.published_days(con)
+    calendar = Calendar.of(settings)
+    return [
+        period
+        for period in published_periods(settings.serving_path)
+        if _is_stale(settings.exports_dir / period / MANIFEST_NAME, period, published, calendar)
+    ]
+
+
+def _is_stale(manifest: Path, period: str, published: Mapping[date, datetime], calendar: Calendar) -> bool:
+    if not manifest.exists():
+        return True
+    exported_at = datetime.fromisoformat(orjson.loads(manifest.read_bytes())["built_at"])
+    first, after = period_bounds(period)
+    # Records from before the first day, or after the last, are built with it.
+    first, last = calendar.clamp(first), calendar.clamp(after - timedelta(days=1))
+    return any(first <= day <= last and at > exported_at for day, at in published.items())
+
+
+def _require_finished(con: duckdb.DuckDBPyConnection, window: Window) -> None:
+    """Refuse to publish while the ledger holds days whose own build did not pass its gates."""
+    days = restatement.unfinished_days(con, outside=window)
+    if days:
+        raise dg.Failure(
+            description=f"The serving warehouse was not replaced: {len(days)} other days ({days[0]} to {days[-1]}) "
+            "were written by a build that did not end, or whose gates failed. Expected none; build those days first."
+        )
+
+
+def _over_window(con: duckdb.DuckDBPyConnection, suite: Suite, window: Window) -> Suite:
+    """Restrict a dated suite to the run's days; when they hold no row, to the latest day before their end that does.
+
+    What was published before was judged when it was built, and is what the cross-stage gates leave untouched.
+    """
+    if suite.day_column is None:
+        return suite
+    found = con.execute(
+        f"select max({suite.day_column}) from {suite.relation} where {suite.day_column} <= $last",
+        {"last": window.last_date},
+    ).fetchone()
+    latest = found[0] if found and found[0] is not None else window.last_date
+    return suite.over_window(min(window.first_date, latest), window.last_date + timedelta(days=1))
 
 
 def _as_of(con: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> datetime:

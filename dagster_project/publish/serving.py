@@ -1,17 +1,20 @@
 """The serving warehouse: one DuckDB file with the marts, replaced as a whole when its gates have passed.
 
 Copying the published schemas into a candidate file, having it judged, and putting it in the place of the old
-one belong here. The old file is untouched until the rename; a reader that has it open keeps reading it and
-never blocks the writer. Within one process DuckDB hands out the file that it already has open: close every
-connection to the serving file before expecting to see the new one.
+one belong here. Of a table that is kept by day only the days that were built again are written; the rest is
+taken over from the old file, so that a day's publication costs what the day costs. The old file is untouched
+until the rename; a reader that has it open keeps reading it and never blocks the writer. Within one process
+DuckDB hands out the file that it already has open: close every connection to the serving file before expecting
+to see the new one.
 """
 
 import contextlib
 import json
+import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,21 @@ create table ops.publication (
     tokenledger_version varchar not null
 )
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedDays:
+    """The days of a table that were built again since the last publication, both ends inclusive.
+
+    Attributes:
+        day_column: The table's UTC day.
+        first_date: First day built again.
+        last_date: Last day built again.
+    """
+
+    day_column: str
+    first_date: date
+    last_date: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +112,7 @@ def build_serving(
     as_of: datetime,
     gate_results: Sequence[GateResult],
     judge_candidate: Callable[[Path], Sequence[GateResult]] | None = None,
+    replaced_days: Mapping[str, ReplacedDays] | None = None,
     connection: duckdb.DuckDBPyConnection | None = None,
     memory_limit: str = "2GB",
 ) -> ServingManifest:
@@ -112,6 +131,9 @@ def build_serving(
         gate_results: The judgements of this run's earlier stages.
         judge_candidate: Judges the finished candidate file before it is published (the serving suites). It
             must leave the file closed.
+        replaced_days: By table of the marts, the days that were built again; everything else of such a table is
+            taken over from the published file. A table that then has another row count than the warehouse's is
+            copied whole, as is every table without an entry.
         connection: A connection to the warehouse held by this process, whose file DuckDB will then not open a
             second time; what it has committed is published, under its own memory limit.
         memory_limit: DuckDB memory limit of the copy, without `connection`.
@@ -131,7 +153,10 @@ def build_serving(
     version = _version()
     with _sole_candidate(serving_path) as candidate_path:
         with _source(warehouse_path, connection, memory_limit) as (source, catalog):
-            relations = _write_candidate(source, catalog, candidate_path, (built_at, as_of, version))
+            kept = dict(replaced_days or {}) if serving_path.is_file() else {}
+            if kept:
+                shutil.copyfile(serving_path, candidate_path)
+            relations = _write_candidate(source, catalog, candidate_path, (built_at, as_of, version), kept)
         judged = list(gate_results)
         if judge_candidate is not None and not refusals:
             judged.extend(judge_candidate(candidate_path))
@@ -214,11 +239,13 @@ def _write_candidate(
     catalog: str,
     candidate_path: Path,
     dating: tuple[datetime, datetime, str],
+    kept: Mapping[str, ReplacedDays],
 ) -> tuple[PublishedRelation, ...]:
     source.execute(f"attach {_text(str(candidate_path))} as {_CANDIDATE} (storage_version '{STORAGE_VERSION}')")
     try:
+        _drop_all_but(source, {("marts", table) for table in kept})
         with _stored_order(source):
-            relations = [*_copy_tables(source, catalog), *_copy_views(source, catalog)]
+            relations = [*_copy_tables(source, catalog, kept), *_copy_views(source, catalog)]
         if not relations:
             raise ConfigurationError(
                 f"Published from the schemas {', '.join(PUBLISHED_SCHEMAS)} of the warehouse; they hold no "
@@ -253,13 +280,46 @@ def _stored_order(source: duckdb.DuckDBPyConnection) -> Iterator[None]:
         source.execute(f"set preserve_insertion_order = {before}")
 
 
-def _copy_tables(source: duckdb.DuckDBPyConnection, catalog: str) -> list[PublishedRelation]:
+def _drop_all_but(source: duckdb.DuckDBPyConnection, kept: Collection[tuple[str, str]]) -> None:
+    """Empty a candidate that began as a copy of the published file, apart from the tables that are taken over."""
+    for schema, view in _published(source, _CANDIDATE, "duckdb_views()", "view_name"):
+        source.execute(f"drop view {_CANDIDATE}.{schema}.{_quoted(view)}")
+    for schema, table in _published(source, _CANDIDATE, "duckdb_tables()", "table_name"):
+        if (schema, table) not in kept:
+            source.execute(f"drop table {_CANDIDATE}.{schema}.{_quoted(table)}")
+    source.execute(f"drop schema if exists {_CANDIDATE}.ops cascade")
+
+
+def _copy_tables(
+    source: duckdb.DuckDBPyConnection, catalog: str, kept: Mapping[str, ReplacedDays]
+) -> list[PublishedRelation]:
     copied = []
     for schema in PUBLISHED_SCHEMAS:
         source.execute(f"create schema if not exists {_CANDIDATE}.{schema}")
     for schema, table in _published(source, catalog, "duckdb_tables()", "table_name"):
-        copied.append(_store(source, catalog, schema, table, relation_type="table"))
+        days = kept.get(table) if schema == "marts" else None
+        taken_over = _replace_days(source, catalog, schema, table, days) if days else None
+        copied.append(taken_over or _store(source, catalog, schema, table, relation_type="table"))
     return copied
+
+
+def _replace_days(
+    source: duckdb.DuckDBPyConnection, catalog: str, schema: str, table: str, days: ReplacedDays
+) -> PublishedRelation | None:
+    """Replace a taken-over table's days; None, and no table, when it cannot be what the warehouse holds."""
+    name = f"{schema}.{_quoted(table)}"
+    target, origin = f"{_CANDIDATE}.{name}", f"{_quoted(catalog)}.{name}"
+    columns = _columns(source, _CANDIDATE, schema, table)
+    if columns == _columns(source, catalog, schema, table):
+        within = f"{_quoted(days.day_column)} between $first and $last"
+        bounds = {"first": days.first_date, "last": days.last_date}
+        source.execute(f"delete from {target} where {within}", bounds)
+        source.execute(f"insert into {target} select * from {origin} where {within}", bounds)
+        counts = [int(str(_scalar(source, f"select count(*) from {relation}"))) for relation in (target, origin)]
+        if counts[0] == counts[1]:
+            return PublishedRelation(schema_name=schema, table_name=table, relation_type="table", row_count=counts[0])
+    source.execute(f"drop table if exists {target}")
+    return None
 
 
 def _copy_views(source: duckdb.DuckDBPyConnection, catalog: str) -> list[PublishedRelation]:

@@ -26,6 +26,7 @@ SCORE_FLOOR_SHARE = 1e-5
 """Mass spread evenly over the scored range, so that one surprise costs a finite score."""
 
 _SCREENING_ITERATION_COUNT = 40
+_PATIENCE = 3
 _POLISHING_ITERATION_COUNT = 600
 _CONVERGED_GAIN = 1e-8
 _TINY = 1e-300
@@ -174,7 +175,8 @@ def fit_lognormal_mixture(
     midpoint. Token counts are tied, so a midpoint likelihood grows without bound as a component shrinks onto
     one bucket; the integrated one is a probability, rises at each step, and is the score that held-out data
     are judged by. For each K three deterministic starts (equal-mass slices, even spacing, the best K-1 with
-    its widest component split) are screened and the best one is polished.
+    its widest component split) are screened and the best one is polished. The search ends when the last three K
+    brought no smaller BIC.
 
     Args:
         histogram: Observations; zeros become `zero_share`, and K never exceeds the number of occupied
@@ -204,6 +206,9 @@ def fit_lognormal_mixture(
         previous, log_likelihood = _fit_components(bins, component_count, previous)
         bic = -2 * log_likelihood + (3 * component_count - 1) * math.log(bins.total)
         candidates.append((bic, log_likelihood, previous))
+        best = min(range(len(candidates)), key=lambda index: candidates[index][0])
+        if len(candidates) - 1 - best >= _PATIENCE:
+            break
     bic, log_likelihood, parameters = min(candidates, key=lambda candidate: candidate[0])
     order = np.argsort(parameters.means, kind="stable")
     return LognormalMixture(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from ruamel.yaml import YAML
 
 from dagster_project.settings import PROJECT_ROOT, Settings, export_environment
 from dagster_project.sources import discover
@@ -51,6 +52,40 @@ class NodeResult:
     def is_ok(self) -> bool:
         """Whether the node did what it should."""
         return self.status in {"success", "pass", "warn"}
+
+
+@dataclass(frozen=True)
+class DailyTable:
+    """A model that is built day by day.
+
+    Attributes:
+        day_column: Its UTC day.
+        rebuilt_days_around: Days before and after the window that a build replaces too.
+    """
+
+    day_column: str
+    rebuilt_days_around: int
+
+
+def daily_tables(manifest: Mapping[str, Any], stage: str) -> dict[str, DailyTable]:
+    """Give a stage's tables that are built day by day, from the manifest."""
+    project_vars = dbt_project_vars()
+    return {
+        node["name"]: DailyTable(
+            day_column=node["config"]["day_column"],
+            rebuilt_days_around=int(project_vars.get(str(node["config"].get("rebuild_days_around", "")), 0)),
+        )
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["fqn"][1] == stage
+        and node["config"]["materialized"] == "incremental"
+    }
+
+
+def dbt_project_vars() -> dict[str, Any]:
+    """Give the defaults of the project's vars."""
+    content = YAML(typ="safe").load(DBT_PROJECT_DIR / "dbt_project.yml")
+    return dict(content["vars"])
 
 
 def discovered_vars() -> dict[str, list[str]]:

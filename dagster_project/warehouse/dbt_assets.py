@@ -20,6 +20,7 @@ from dagster_project.gates.results import record
 from dagster_project.progress import Progress
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
+from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DBT_PROJECT_DIR, DbtProject, NodeResult, window_vars
@@ -125,10 +126,13 @@ def _folder_assets(
             "calendar_start_date": settings.start_date.isoformat(),
             "calendar_end_at": Calendar.of(settings).end_at.isoformat(),
         }
+        if folder.is_daily:
+            with open_warehouse(settings) as con:
+                restatement.note_attempt(con, window, now=datetime.now(UTC))
         with progress.step(folder.stage, folder.name or "seeds") as step:
             nodes = project.build([folder.selector], exclude=exclude.split(" "), variables=variables)
             models = [node for node in nodes if node.resource_type in {"model", "seed"}]
-            tests = [node for node in nodes if node.resource_type == "test"]
+            tests = [node for node in nodes if node.resource_type == "test" and node.status != "skipped"]
             with open_warehouse(settings) as con:
                 counts = {
                     node.name: _row_count(con, manifest["nodes"][node.unique_id]) for node in models if node.is_ok

@@ -4,7 +4,8 @@ Thin: pulling is `sources/`, landing `landing.py`, views `raw.py`, what changed 
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import duckdb
@@ -73,9 +74,10 @@ def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[Sourc
                 refresh_views(con, zone, [connector])
                 record_landings(con, zone.current())
                 days = _note(con, settings, connector, landings)
+                pending = restatement.pending_days(con)
         run = GateRun(run_id=context.run_id, checked_at=datetime.now(UTC))
         with progress.step("raw gates", connector.kind), open_warehouse(settings) as con:
-            judged = [_over_new(suite, landings, outcomes) for suite in suites]
+            judged = [_over_pending(suite, landings, pending, Calendar.of(settings)) for suite in suites]
             results = evaluate_suites(database_path=settings.warehouse_path, suites=judged, run=run, connection=con)
             record(con, results)
         for entity in connector.entities:
@@ -95,16 +97,18 @@ def _flat(table: str) -> str:
     return table.replace("__", "_")
 
 
-def _over_new(suite: Suite, landings: Sequence[Landing], outcomes: Sequence[Landing | SourceFailure]) -> Suite:
-    """Restrict a suite to the days that this pull brought; to all days when it brought nothing new."""
+def _over_pending(suite: Suite, landings: Sequence[Landing], pending: AbstractSet[date], calendar: Calendar) -> Suite:
+    """Restrict a suite to the landed days that wait for a build, or to the latest one when none does.
+
+    A day that waits has not been accepted, whenever it landed; a day that does not was judged before it was built.
+    """
     if suite.day_column is None:
         return suite
-    known = {landing.landing_id for landing in landings}
-    new_days = {
-        day for item in outcomes if isinstance(item, Landing) and item.landing_id in known for day in item.event_dates
-    }
-    days = new_days or {day for landing in landings for day in landing.event_dates}
-    return suite.over_window(min(days), max(days) + timedelta(days=1)) if days else suite
+    landed = {day for landing in landings for day in landing.event_dates}
+    if not landed:
+        return suite
+    days = {day for day in landed if calendar.clamp(day) in pending} or {max(landed)}
+    return suite.over_window(min(days), max(days) + timedelta(days=1))
 
 
 def _note(

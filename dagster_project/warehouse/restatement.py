@@ -26,8 +26,64 @@ create table if not exists ops.seen_rates (
 );
 create table if not exists ops.seen_reference (file_name varchar, sha256 varchar);
 create table if not exists ops.restatements (
-    event_date date, reason varchar, requested_at timestamptz, built_at timestamptz
+    event_date date, reason varchar, requested_at timestamptz, attempted_at timestamptz, built_at timestamptz
 );
+"""
+
+# Rates that are gone or new, and on which days each held for a model that was called. A model without a rate may find
+# one in any new rate; one that was found under a fallback provider or by a pattern may now find a nearer one.
+_REPRICED_DAYS_SQL = """
+with
+
+seen as (
+    select * exclude (kind) from ops.seen_rates where kind = $kind
+),
+
+changed as (
+    (select *, true as is_current from (from current_rates except from seen))
+    union all
+    (select *, false as is_current from (from seen except from current_rates))
+),
+
+called as (
+    select distinct
+        reported.event_date,
+        reported.provider_name as reported_provider_name,
+        reported.model_name,
+        models.provider_name,
+        models.rate_provider_name,
+        models.model_id
+    from intermediate.int_usage__models_reported as reported
+    left join marts.dim_models as models
+        on reported.provider_name = models.reported_provider_name
+        and reported.model_name = models.model_name
+),
+
+held as (
+    select called.event_date, called.reported_provider_name, called.model_name, changed.rate_hash, changed.is_current
+    from called
+    inner join changed
+        on called.event_date >= changed.valid_from_date
+        and called.event_date < changed.valid_to_date
+        and (
+            called.model_id is null
+            or (
+                changed.provider_name in (called.rate_provider_name, called.provider_name)
+                and (
+                    lower(called.model_id) like replace(lower(changed.model_id), '*', '%')
+                    or lower(called.model_name) like replace(lower(changed.model_id), '*', '%')
+                )
+            )
+        )
+)
+
+select distinct event_date
+from (
+    select event_date
+    from held
+    group by event_date, reported_provider_name, model_name, rate_hash
+    having bool_and(is_current) or not bool_or(is_current)
+)
 """
 
 
@@ -63,8 +119,7 @@ def note_landings(
         if connector.feed == "kpis":
             days |= _instance_days(con, connector, days)
         requested = sorted({calendar.clamp(day) for day in days})
-        if connector.feed in {"usage", "kpis"}:
-            _request(con, requested, f"{connector.feed} of {connector.kind} changed", now)
+        _request(con, requested, f"{connector.feed} of {connector.kind} changed", now)
         con.execute("commit")
     except BaseException:
         con.execute("rollback")
@@ -75,40 +130,17 @@ def note_landings(
 def note_rates(
     con: duckdb.DuckDBPyConnection, connector: Connector, *, calendar: Calendar, now: datetime
 ) -> list[date]:
-    """Compare a connector's rates with those seen, and request the days on which a changed rate priced a call."""
+    """Compare a connector's rates with those seen, and request the days on which a changed rate priced a call.
+
+    A rate that only ends earlier or later than it did changes the days between the two ends, and no others.
+    """
     create_tables(con)
     con.execute(f"create or replace temp table current_rates as {_rate_rows_sql(connector)}")
-    changed = """
-        select provider_name, model_id, valid_from_date, valid_to_date
-        from (
-            (select * from current_rates except select * exclude (kind) from ops.seen_rates where kind = $kind)
-            union all
-            (select * exclude (kind) from ops.seen_rates where kind = $kind except select * from current_rates)
-        )
-    """
     con.execute("begin")
     try:
         days: set[date] = set()
         if _exists(con, "intermediate", "int_usage__models_reported") and _exists(con, "marts", "dim_models"):
-            rows = con.execute(
-                f"""
-                select distinct reported.event_date
-                from intermediate.int_usage__models_reported as reported
-                left join marts.dim_models as models
-                    on reported.provider_name = models.reported_provider_name
-                    and reported.model_name = models.model_name
-                inner join ({changed}) as changed
-                    on (models.rate_provider_name = changed.provider_name or models.model_id is null)
-                    and (
-                        models.model_id is null
-                        or lower(models.model_id) like replace(lower(changed.model_id), '*', '%')
-                    )
-                    and reported.event_date >= changed.valid_from_date
-                    and reported.event_date < changed.valid_to_date
-                """,
-                {"kind": connector.kind},
-            ).fetchall()
-            days = {row[0] for row in rows}
+            days = {row[0] for row in con.execute(_REPRICED_DAYS_SQL, {"kind": connector.kind}).fetchall()}
         con.execute("delete from ops.seen_rates where kind = ?", [connector.kind])
         con.execute("insert into ops.seen_rates select ?, * from current_rates", [connector.kind])
         requested = sorted({calendar.clamp(day) for day in days})
@@ -123,7 +155,7 @@ def note_rates(
 def note_reference(
     con: duckdb.DuckDBPyConnection, reference_dir: Path, *, calendar: Calendar, now: datetime
 ) -> list[date]:
-    """Compare the reference files with those seen; a changed one touches every day that has calls.
+    """Compare the reference files with those seen; a changed one touches every day, also one that has no calls.
 
     Returns:
         The requested days, sorted; empty on the first look, when there is nothing built to correct.
@@ -134,12 +166,7 @@ def note_reference(
     try:
         seen = dict(con.execute("select file_name, sha256 from ops.seen_reference").fetchall())
         changed = sorted({name for name, _ in seen.items() ^ current.items()}) if seen else []
-        days: list[date] = []
-        if changed:
-            rows = con.execute(
-                "select distinct event_date from ops.seen_files where feed = 'usage' and event_date is not null"
-            ).fetchall()
-            days = sorted({calendar.clamp(row[0]) for row in rows})
+        days = list(calendar.days()) if changed else []
         con.execute("delete from ops.seen_reference")
         con.executemany("insert into ops.seen_reference values (?, ?)", [list(item) for item in current.items()])
         _request(con, days, f"reference data changed: {', '.join(changed)}", now)
@@ -164,10 +191,18 @@ def note_days(con: duckdb.DuckDBPyConnection, *, calendar: Calendar, now: dateti
 
 
 def pending_ranges(con: duckdb.DuckDBPyConnection) -> list[tuple[date, date]]:
-    """Give the ranges of days that wait for a build, both ends inclusive, in order."""
+    """Give the ranges of days that wait for a build, both ends inclusive, in the order in which they are built.
+
+    The latest comes first: a score of a later day counts for the instance of an earlier one, never the other way.
+    """
+    return contiguous_ranges(pending_days(con))[::-1]
+
+
+def pending_days(con: duckdb.DuckDBPyConnection) -> set[date]:
+    """Give the days that wait for a build."""
     create_tables(con)
     rows = con.execute("select distinct event_date from ops.restatements where built_at is null").fetchall()
-    return contiguous_ranges(row[0] for row in rows)
+    return {row[0] for row in rows}
 
 
 def latest_request(con: duckdb.DuckDBPyConnection) -> str:
@@ -175,6 +210,37 @@ def latest_request(con: duckdb.DuckDBPyConnection) -> str:
     create_tables(con)
     found = con.execute("select max(requested_at) from ops.restatements where built_at is null").fetchone()
     return found[0].isoformat() if found and found[0] else ""
+
+
+def note_attempt(con: duckdb.DuckDBPyConnection, window: Window, *, now: datetime) -> None:
+    """Note that the ledger's days of a window are being written: until they are closed they are not fit to publish."""
+    create_tables(con)
+    con.execute(
+        """
+        update ops.restatements
+        set attempted_at = $now
+        where built_at is null and event_date between $first and $last
+        """,
+        {"now": now, "first": window.first_date, "last": window.last_date},
+    )
+
+
+def unfinished_days(con: duckdb.DuckDBPyConnection, *, outside: Window) -> list[date]:
+    """Give the days outside a window whose last build did not end in a publication, in order."""
+    create_tables(con)
+    rows = con.execute(
+        """
+        select distinct event_date
+        from ops.restatements
+        where
+            built_at is null
+            and attempted_at is not null
+            and event_date not between $first and $last
+        order by event_date
+        """,
+        {"first": outside.first_date, "last": outside.last_date},
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def close_requests(
@@ -189,6 +255,15 @@ def close_requests(
         """,
         {"built_at": built_at, "until": requested_until, "first": window.first_date, "last": window.last_date},
     )
+
+
+def published_days(con: duckdb.DuckDBPyConnection) -> dict[date, datetime]:
+    """Give, for each day that was ever built, when it was last published."""
+    create_tables(con)
+    rows = con.execute(
+        "select event_date, max(built_at) from ops.restatements where built_at is not null group by event_date"
+    ).fetchall()
+    return dict(rows)
 
 
 def _files(landings: Iterable[Landing]) -> list[dict[str, object]]:
@@ -230,15 +305,15 @@ def _changed_file_days(con: duckdb.DuckDBPyConnection, kind: str, files: Sequenc
 
 
 def _instance_days(con: duckdb.DuckDBPyConnection, connector: Connector, score_days: set[date]) -> set[date]:
-    """Give the days on which the instances scored on those days had begun."""
+    """Give the days on which the instances had begun that are scored on those days, or were when they were built."""
     if not score_days or not _exists(con, "marts", "fct_use_case_instances"):
         return set()
     days: set[date] = set()
-    for entity in connector.entities:
+    for scores in ("marts.fct_kpi_scores", *(f"raw.raw_{connector.kind}__{item.name}" for item in connector.entities)):
         rows = con.execute(
             f"""
             select distinct instances.started_date
-            from raw.raw_{connector.kind}__{entity.name} as scores
+            from {scores} as scores
             inner join marts.fct_use_case_instances as instances
                 on scores.use_case_instance_id = instances.use_case_instance_id
                 and scores.use_case_id = instances.use_case_id
@@ -251,35 +326,39 @@ def _instance_days(con: duckdb.DuckDBPyConnection, connector: Connector, score_d
 
 
 def _rate_rows_sql(connector: Connector) -> str:
-    """One row per rate or contract term: provider, model or pattern, hash of its content, days it holds."""
+    """One row per rate or contract term: provider, model or pattern, hash of its content, days it holds.
+
+    The hash leaves out what does not price a call on a day that the rate holds: its end, unless it ends within a day.
+    What resolves a model (its patterns) has no dates: it holds always.
+    """
     selects = []
     for entity in connector.entities:
-        names = set(entity.schema.names)
-        if not {"provider_name", "valid_from", "valid_to"} <= names:
+        names = entity.schema.names
+        if "provider_name" not in names:
             continue
         model = "model_id" if "model_id" in names else "model_pattern"
-        content = ", ".join(f'"{name}"' for name in entity.schema.names if name != "known_from")
+        content = [f'"{name}" := "{name}"' for name in names if name not in {"known_from", "valid_to"}]
+        valid_from, valid_to = "date '1970-01-01'", "date '9999-12-31'"
+        if "valid_to" in names:
+            content.append("ends_within_day := nullif(cast(valid_to as timestamp), cast(valid_to as date))")
+            valid_from = f"coalesce(cast(valid_from as date), {valid_from})"
+            valid_to = f"coalesce(cast(cast(valid_to as timestamp) - interval 1 microsecond as date) + 1, {valid_to})"
         selects.append(
             f"""
             select
-                provider_name, {model} as model_id, md5(to_json(struct_pack({_packed(content)}))) as rate_hash,
-                coalesce(cast(valid_from as date), date '1970-01-01') as valid_from_date,
-                coalesce(cast(valid_to as date), date '9999-12-31') as valid_to_date
+                provider_name, {model} as model_id, md5(to_json(struct_pack({", ".join(content)}))) as rate_hash,
+                {valid_from} as valid_from_date, {valid_to} as valid_to_date
             from raw.raw_{connector.kind}__{entity.name}
             """
         )
-    if not selects:
-        return "select null::varchar, null::varchar, null::varchar, null::date, null::date where false"
     return " union all ".join(selects)
-
-
-def _packed(columns: str) -> str:
-    return ", ".join(f"{name} := {name}" for name in columns.split(", "))
 
 
 def _request(con: duckdb.DuckDBPyConnection, days: Sequence[date], reason: str, now: datetime) -> None:
     if days:
-        con.executemany("insert into ops.restatements values (?, ?, ?, null)", [[day, reason, now] for day in days])
+        con.executemany(
+            "insert into ops.restatements values (?, ?, ?, null, null)", [[day, reason, now] for day in days]
+        )
 
 
 def _exists(con: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:

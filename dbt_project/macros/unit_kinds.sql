@@ -30,6 +30,18 @@
     }) }}
 {%- endmacro %}
 
+{#- What makes a rate card: whose it is, and each kind's prices and where they come from. -#}
+{% macro rate_card_columns() -%}
+    {%- set columns = ['provider_name', 'rate_provider_name', 'model_id', 'service_tier'] -%}
+    {%- for kind in unit_kinds() -%}
+        {%- do columns.extend([
+            kind ~ '_contract_id', 'list_' ~ kind ~ '_usd_per_unit', 'contracted_' ~ kind ~ '_usd_per_unit',
+            'is_' ~ kind ~ '_price_fallback',
+        ]) -%}
+    {%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
 {#- Σ quantity × unit price over all kinds; null as soon as a used kind has no price. -#}
 {% macro cost_of(quantities, prices, price_prefix) -%}
     {%- for kind in unit_kinds() %}
@@ -55,13 +67,11 @@
     ]) }}
 {%- endmacro %}
 
-{#- Why a usage record cannot be a call; null when it can. The counts are the reported ones. -#}
-{% macro usage_reject_reason(whole_input, input_parts, whole_output, output_parts, called_at) -%}
+{#- Why a usage record cannot be a call; null when it can. `counts` are the reported ones, of which none is negative. -#}
+{% macro usage_reject_reason(counts, whole_input, input_parts, whole_output, output_parts, called_at) -%}
     case
-        when least(
-            coalesce({{ whole_input }}, 0), coalesce({{ whole_output }}, 0)
-            {%- for part in input_parts + output_parts %}, coalesce({{ part }}, 0){% endfor %}
-        ) < 0 then 'negative_token_count'
+        when least({% for count in counts + input_parts + output_parts %}coalesce({{ count }}, 0){{ ', ' if not loop.last }}{% endfor %}) < 0
+            then 'negative_token_count'
         when {% for part in input_parts %}coalesce({{ part }}, 0){{ ' + ' if not loop.last }}{% endfor %}
             > {{ whole_input }} then 'input_parts_exceed_input'
         when {% for part in output_parts %}coalesce({{ part }}, 0){{ ' + ' if not loop.last }}{% endfor %}

@@ -28,16 +28,16 @@
 
 {#-
     Incremental strategy `replace_days`: delete the window's days from the target and insert what was built.
-    The model names its day column (`day_column`) and how many days before the window it rebuilds
-    (`rebuild_days_before`).
+    The model names its day column (`day_column`) and the variable that says how many days around the window it
+    rebuilds (`rebuild_days_around`).
 -#}
 {% macro get_incremental_replace_days_sql(arg_dict) -%}
     {%- set day_column = config.require('day_column') -%}
-    {%- set days_before = config.get('rebuild_days_before', 0) -%}
-    {%- if days_before is string -%}{%- set days_before = var(days_before) -%}{%- endif -%}
+    {%- set around = config.get('rebuild_days_around') -%}
+    {%- set days = var(around) if around else 0 -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='quoted') | join(', ') -%}
     delete from {{ arg_dict['target_relation'] }}
-    where {{ in_window(day_column, days_before=days_before) }};
+    where {{ in_window(day_column, days_before=days, days_after=days) }};
 
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }}

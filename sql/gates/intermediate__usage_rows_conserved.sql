@@ -3,28 +3,40 @@
 with
 
 landed as (
-    select source_name, event_date, sum(row_count) as row_count
+    select
+        source_name,
+        event_date,
+        sum(row_count) as row_count
     from ops.landing_files
     where feed = 'usage' and event_date between $min_date and $max_date
     group by all
 ),
 
 calls as (
-    select source_name, event_date, count(*) as row_count
+    select
+        source_name,
+        event_date,
+        count(*) as row_count
     from marts.fct_calls
     where event_date between $min_date and $max_date
     group by all
 ),
 
 rejected as (
-    select source_name, event_date, count(*) as row_count
+    select
+        source_name,
+        event_date,
+        count(*) as row_count
     from intermediate.int_usage__calls_rejected
     where event_date between $min_date and $max_date
     group by all
 ),
 
 not_calls as (
-    select source_name, event_date, record_count as row_count
+    select
+        source_name,
+        event_date,
+        record_count as row_count
     from intermediate.int_usage__records_not_calls
     where event_date between $min_date and $max_date
 ),
@@ -43,12 +55,12 @@ compared as (
     full join not_calls using (source_name, event_date)
     union all
     select
-        'all sources',
-        null,
-        (select coalesce(sum(row_count), 0) from landed),
-        (select coalesce(sum(row_count), 0) from calls),
-        (select coalesce(sum(row_count), 0) from rejected),
-        (select coalesce(sum(row_count), 0) from not_calls)
+        'all sources' as source_name,
+        null as event_date,
+        (select coalesce(sum(row_count), 0) from landed) as landed_row_count,
+        (select coalesce(sum(row_count), 0) from calls) as call_row_count,
+        (select coalesce(sum(row_count), 0) from rejected) as rejected_row_count,
+        (select coalesce(sum(row_count), 0) from not_calls) as not_call_row_count
 )
 
 select

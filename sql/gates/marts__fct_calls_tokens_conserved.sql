@@ -3,8 +3,10 @@ with
 
 reported as (
     select
-        source_name, event_date,
-        sum(reported_input_tokens) as input_tokens, sum(reported_output_tokens) as output_tokens
+        source_name,
+        event_date,
+        sum(reported_input_tokens) as input_tokens,
+        sum(reported_output_tokens) as output_tokens
     from intermediate.int_usage__calls_reported
     where event_date between $min_date and $max_date
     group by all
@@ -12,9 +14,12 @@ reported as (
 
 calls as (
     select
-        source_name, event_date,
-        sum(input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens + input_audio_tokens
-            + input_image_tokens + embedding_tokens) as input_tokens,
+        source_name,
+        event_date,
+        sum(
+            input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens + input_audio_tokens
+            + input_image_tokens + embedding_tokens
+        ) as input_tokens,
         sum(output_tokens + reasoning_tokens + output_audio_tokens) as output_tokens
     from marts.fct_calls
     where event_date between $min_date and $max_date
@@ -23,8 +28,10 @@ calls as (
 
 rejected as (
     select
-        source_name, event_date,
-        sum(reported_input_tokens) as input_tokens, sum(reported_output_tokens) as output_tokens
+        source_name,
+        event_date,
+        sum(reported_input_tokens) as input_tokens,
+        sum(reported_output_tokens) as output_tokens
     from intermediate.int_usage__calls_rejected
     where event_date between $min_date and $max_date
     group by all
@@ -43,12 +50,14 @@ compared as (
     full join rejected using (source_name, event_date)
     union all
     select
-        'all sources',
-        null,
-        (select coalesce(sum(input_tokens), 0) from reported),
-        (select coalesce(sum(input_tokens), 0) from calls) + (select coalesce(sum(input_tokens), 0) from rejected),
-        (select coalesce(sum(output_tokens), 0) from reported),
-        (select coalesce(sum(output_tokens), 0) from calls) + (select coalesce(sum(output_tokens), 0) from rejected)
+        'all sources' as source_name,
+        null as event_date,
+        (select coalesce(sum(input_tokens), 0) from reported) as reported_input_tokens,
+        (select coalesce(sum(input_tokens), 0) from calls)
+        + (select coalesce(sum(input_tokens), 0) from rejected) as ledger_input_tokens,
+        (select coalesce(sum(output_tokens), 0) from reported) as reported_output_tokens,
+        (select coalesce(sum(output_tokens), 0) from calls)
+        + (select coalesce(sum(output_tokens), 0) from rejected) as ledger_output_tokens
 )
 
 select

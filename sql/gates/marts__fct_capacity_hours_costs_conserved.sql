@@ -3,15 +3,22 @@ with
 
 hours as (
     select
-        commitment_id, event_date, count(distinct hour_at) as hour_count, sum(units_count) as unit_hour_count,
-        sum(cost_usd) as cost_usd, sum(used_cost_usd) as used_cost_usd
+        commitment_id,
+        event_date,
+        count(distinct hour_at) as hour_count,
+        sum(units_count) as unit_hour_count,
+        sum(cost_usd) as cost_usd,
+        sum(used_cost_usd) as used_cost_usd
     from marts.fct_capacity_hours
     where event_date between $min_date and $max_date
     group by all
 ),
 
 calls as (
-    select dim_deployments.commitment_id, fct_calls.event_date, sum(fct_calls.effective_cost_usd) as used_cost_usd
+    select
+        dim_deployments.commitment_id,
+        fct_calls.event_date,
+        sum(fct_calls.effective_cost_usd) as used_cost_usd
     from marts.fct_calls
     inner join marts.dim_deployments using (deployment_id)
     where fct_calls.event_date between $min_date and $max_date and fct_calls.pricing_status_type = 'provisioned'

@@ -2,20 +2,27 @@
 with
 
 landed as (
-    select source_name, count(*) as line_count, sum(billed_cost_in_billing_currency) as billed_cost
+    select
+        source_name,
+        count(*) as line_count,
+        sum(billed_cost_in_billing_currency) as billed_cost
     from intermediate.int_billing__lines_classified
     group by all
 ),
 
 replaced as (
-    select source_name, count(*) as line_count
+    select
+        source_name,
+        count(*) as line_count
     from staging.stg_focus_files__charges
     group by all
 ),
 
 lines as (
     select
-        source_name, count(*) as line_count, sum(billed_cost_usd) as billed_cost_usd,
+        source_name,
+        count(*) as line_count,
+        sum(billed_cost_usd) as billed_cost_usd,
         count(unconverted_reason_type) as unconverted_line_count
     from marts.fct_invoice_lines
     group by all

@@ -3,7 +3,12 @@
 with
 
 window_instances as (
-    select use_case_id, use_case_instance_id, started_date, call_count, priced_cost_usd
+    select
+        use_case_id,
+        use_case_instance_id,
+        started_date,
+        call_count,
+        priced_cost_usd
     from marts.fct_use_case_instances
     where started_date between $min_date and $max_date
 ),

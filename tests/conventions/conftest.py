@@ -53,7 +53,6 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     outputs = ["--target-path", str(scratch / "target"), "--log-path", str(scratch / "logs")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOKENLEDGER_WAREHOUSE", str(scratch / "warehouse.duckdb"))
-        patch.setenv("TOKENLEDGER_SEEDS_DIR", str(REPOSITORY / "seeds"))
         try:
             flags = ["--quiet", "--no-partial-parse", "--no-send-anonymous-usage-stats"]
             outcome = dbtRunner().invoke([*flags, "parse", *folders, *outputs])

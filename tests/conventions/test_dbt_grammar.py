@@ -143,6 +143,39 @@ def test_every_mart_has_a_uniqueness_test_on_its_grain(manifest: Node):
     assert [node["name"] for node in marts if node["unique_id"] not in tested] == []
 
 
+def test_every_uniqueness_test_judges_the_stated_grain(manifest: Node):
+    wrong = []
+    for test in _tests(manifest):
+        metadata = test.get("test_metadata") or {}
+        if metadata.get("name") in UNIQUENESS_TESTS:
+            judged = manifest["nodes"][test["attached_node"]]
+            if metadata["kwargs"]["columns"] != judged["config"]["meta"].get("grain"):
+                wrong.append(test["name"])
+    assert wrong == []
+
+
+def test_gates_of_what_is_built_by_day_judge_the_days_of_the_run(manifest: Node):
+    # A gate without a day column reads all of history: the cost of a run would grow with it.
+    by_day = {node["unique_id"]: node["config"].get("day_column") for node in _models(manifest)}
+    assert [
+        test["name"]
+        for test in _tests(manifest)
+        if (day := by_day.get(test.get("attached_node") or ""))
+        and (test["test_metadata"]["kwargs"].get("day_column") != day)
+    ] == []
+
+
+def test_money_is_decimal_unless_it_is_a_statistic(manifest: Node):
+    assert [
+        name
+        for name, column in _columns(_models(manifest))
+        if re.search(r"_usd(?:_per_unit)?$", column["name"])
+        and not re.match(r"p\d+_", column["name"])
+        and _type(column)
+        and not _type(column).startswith("decimal")
+    ] == []
+
+
 def test_every_dbt_test_is_a_gate_by_name(manifest: Node):
     assert [test["name"] for test in _tests(manifest) if not GATE_NAME.fullmatch(test["name"])] == []
 

@@ -1,29 +1,24 @@
-"""Reference data: every seed has its columns, their types, its grain and its key written down beside it."""
+"""Reference data: every seed has its columns, their types, its grain and what it means written down.
+
+The descriptions lie with the dbt project, not beside the files: a company may have a reference folder of its own, and
+the project is copied together with it into the state directory.
+"""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-SEEDS = Path(__file__).resolve().parents[2] / "seeds"
-UNIQUENESS_TESTS = {"unique", "grain_unique"}
+REPOSITORY = Path(__file__).resolve().parents[2]
+SEEDS = REPOSITORY / "seeds"
+DESCRIPTIONS = REPOSITORY / "dbt_project" / "models" / "reference" / "_seeds.yml"
 
 
 def _described() -> dict[str, dict[str, Any]]:
-    described = {}
-    for path in sorted(SEEDS.glob("*.yml")):
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
-        described.update({seed["name"]: seed for seed in content.get("seeds", [])})
-    return described
-
-
-def _description_of(path: Path) -> dict[str, Any]:
-    described = _described()
-    assert path.stem in described, f"no seeds/*.yml describes {path.name}"
-    return described[path.stem]
+    content = YAML(typ="safe").load(DESCRIPTIONS.read_text(encoding="utf-8"))
+    return {seed["name"]: seed for seed in content["seeds"]}
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -31,36 +26,13 @@ def _rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file, strict=True))
 
 
-def _tests(entry: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and arguments of each data test of a seed or a column."""
-    for test in entry.get("data_tests", []):
-        if isinstance(test, str):
-            yield test, {}
-            continue
-        if "test_name" in test:
-            yield test["test_name"], test.get("arguments", test)
-            continue
-        ((name, properties),) = test.items()
-        yield name, (properties or {}).get("arguments", properties or {})
+def test_seeds_are_those_that_are_described():
+    assert {path.stem for path in SEEDS.glob("*.csv")} == set(_described())
 
 
-def _keys(seed: dict[str, Any]) -> Iterator[list[str]]:
-    """Yield the columns of every uniqueness test of a seed."""
-    for name, arguments in _tests(seed):
-        if name in UNIQUENESS_TESTS:
-            yield arguments["columns"]
-    for column in seed.get("columns", []):
-        if any(name in UNIQUENESS_TESTS for name, _ in _tests(column)):
-            yield [column["name"]]
-
-
-def test_there_are_seeds_and_each_is_a_seed():
-    assert [path.name for path in SEEDS.glob("*.csv") if not path.name.startswith("seed_")] == []
-    assert list(SEEDS.glob("*.csv"))
-
-
-def test_every_description_is_of_a_seed_that_exists():
-    assert set(_described()) - {path.stem for path in SEEDS.glob("*.csv")} == set()
+def test_seeds_folder_holds_tables_only():
+    # It is copied as a whole and read as a whole; a company replaces it by its own.
+    assert [path.name for path in SEEDS.iterdir() if path.suffix != ".csv"] == []
 
 
 each_seed = pytest.mark.parametrize("path", sorted(SEEDS.glob("*.csv")), ids=lambda path: path.stem)
@@ -75,26 +47,25 @@ def test_seed_has_a_header_and_rows_of_its_width(path: Path):
 
 
 @each_seed
-def test_seed_description_states_the_grain(path: Path):
-    assert _description_of(path)["description"].startswith("One row per ")
+def test_seed_description_states_the_grain_and_who_maintains_it(path: Path):
+    grain, _, rest = _described()[path.stem]["description"].partition(".")
+    assert grain.startswith("One row per ")
+    assert "Maintained by " in rest or "Source: " in rest
 
 
 @each_seed
 def test_seed_every_column_is_described_with_its_type(path: Path):
-    seed = _description_of(path)
-    types = seed.get("config", {}).get("column_types", {})
-    columns = {column["name"]: column for column in seed["columns"]}
+    seed = _described()[path.stem]
+    columns = {column["name"]: column["description"] for column in seed["columns"]}
     assert list(columns) == _rows(path)[0]
-    assert [name for name, column in columns.items() if not column.get("description")] == []
-    assert [name for name, column in columns.items() if not (column.get("data_type") or types.get(name))] == []
+    assert [name for name, description in columns.items() if not description] == []
+    assert set(seed["config"]["column_types"]) == set(columns)
 
 
 @each_seed
 def test_seed_key_is_declared_and_unique(path: Path):
     header, *rows = _rows(path)
-    keys = list(_keys(_description_of(path)))
-    assert keys, "no uniqueness test is declared"
-    for key in keys:
-        positions = [header.index(column) for column in key]
-        values = [tuple(row[position] for position in positions) for row in rows]
-        assert len(set(values)) == len(values), f"{key} is not unique"
+    grain = _described()[path.stem]["config"]["meta"]["grain"]
+    positions = [header.index(column) for column in grain]
+    keys = [tuple(row[position] for position in positions) for row in rows]
+    assert len(set(keys)) == len(keys), f"{grain} is not unique"

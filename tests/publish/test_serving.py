@@ -18,7 +18,7 @@ from dagster_project.gates import serving as serving_gates
 from dagster_project.gates.expectations import evaluate_suites
 from dagster_project.gates.gate import Gate, GateResult, GateRun, Verdict, result_of
 from dagster_project.publish import serving
-from dagster_project.publish.serving import PublishedRelation, ServingManifest, build_serving
+from dagster_project.publish.serving import PublishedRelation, ReplacedDays, ServingManifest, build_serving
 
 BUILT_AT = datetime(2026, 10, 1, 6, tzinfo=UTC)
 AS_OF = datetime(2026, 10, 1, tzinfo=UTC)
@@ -388,3 +388,65 @@ def test_build_refuses_instants_without_time_zone(warehouse: Path, target: Path)
             as_of=datetime(2026, 10, 1),  # noqa: DTZ001
             gate_results=[PASSED],
         )
+
+
+LAST_OF_SEPTEMBER = {
+    "fct_calls": ReplacedDays(day_column="event_date", first_date=date(2026, 9, 30), last_date=date(2026, 9, 30))
+}
+
+
+def _costs_by_day(target: Path) -> list[tuple]:
+    return _ask(target, "select event_date, count(*), sum(input_tokens) from marts.fct_calls group by 1 order by 1")
+
+
+def _add_day(warehouse: Path, day: str, tokens: int) -> None:
+    with duckdb.connect(str(warehouse)) as con:
+        con.execute("insert into marts.fct_calls select ?, cast(? as date), ?, 0", [f"call-{day}", day, tokens])
+
+
+def test_build_replaces_the_days_that_were_built_and_takes_over_the_others(warehouse: Path, target: Path):
+    _add_day(warehouse, "2026-09-29", 7)
+    _build(warehouse, target)
+    with duckdb.connect(str(warehouse)) as con:
+        con.execute("delete from marts.fct_calls where call_id in ('call-9', 'call-8')")
+        con.execute("insert into marts.fct_calls values ('call-10', date '2026-09-30', 1000, 0)")
+        con.execute("insert into marts.fct_calls values ('call-11', date '2026-09-30', 1100, 0)")
+        # Not among the built days: what is published of it stays.
+        con.execute("update marts.fct_calls set input_tokens = 8 where event_date = date '2026-09-29'")
+    _build(warehouse, target, replaced_days=LAST_OF_SEPTEMBER)
+    # 0 + 100 + ... + 700 = 2800, and 1000 + 1100 of the two new calls.
+    assert _costs_by_day(target) == [(date(2026, 9, 29), 1, 7), (date(2026, 9, 30), 10, 4900)]
+    assert _ask(target, "select comment from duckdb_tables() where table_name = 'fct_calls'") == [
+        ("One row per call; it's the ledger.",)
+    ]
+
+
+def test_build_copies_a_table_whole_when_the_taken_over_days_lack_rows(warehouse: Path, target: Path):
+    _build(warehouse, target)
+    _add_day(warehouse, "2026-09-28", 5)
+    manifest = _build(warehouse, target, replaced_days=LAST_OF_SEPTEMBER)
+    assert _costs_by_day(target) == [(date(2026, 9, 28), 1, 5), (date(2026, 9, 30), 10, 4500)]
+    assert next(item.row_count for item in manifest.relations if item.table_name == "fct_calls") == 11
+
+
+def test_build_copies_a_table_whole_when_its_columns_changed(warehouse: Path, target: Path):
+    _build(warehouse, target)
+    with duckdb.connect(str(warehouse)) as con:
+        con.execute("create or replace table marts.fct_calls as select *, 'sales' as team_name from marts.fct_calls")
+    _build(warehouse, target, replaced_days=LAST_OF_SEPTEMBER)
+    assert _ask(target, "select count(*), count(team_name) from marts.fct_calls") == [(10, 10)]
+
+
+def test_build_without_a_former_publication_copies_everything(warehouse: Path, target: Path):
+    _build(warehouse, target, replaced_days=LAST_OF_SEPTEMBER)
+    assert _costs_by_day(target) == [(date(2026, 9, 30), 10, 4500)]
+
+
+def test_build_drops_what_the_warehouse_no_longer_has(warehouse: Path, target: Path):
+    with duckdb.connect(str(warehouse)) as con:
+        con.execute("create table marts.rpt_gone as select 1 as one")
+    _build(warehouse, target)
+    with duckdb.connect(str(warehouse)) as con:
+        con.execute("drop table marts.rpt_gone")
+    _build(warehouse, target, replaced_days=LAST_OF_SEPTEMBER)
+    assert _ask(target, "select count(*) from information_schema.tables where table_name = 'rpt_gone'") == [(0,)]

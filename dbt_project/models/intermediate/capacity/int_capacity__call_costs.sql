@@ -7,12 +7,14 @@
 
 with
 
+-- A call without its token counts has no known share: it stays without a price, which is not a share of zero.
 work as (
     select *
     from {{ ref('int_capacity__call_work') }}
     where
         {{ in_window('event_date') }}
         and not is_spillover
+        and work_tokens is not null
 ),
 
 hours as (

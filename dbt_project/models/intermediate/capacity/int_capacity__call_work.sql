@@ -17,11 +17,22 @@ deployments as (
 
 -- A call that spilled over was served on demand, under the name of the deployment that takes the overflow.
 served_as as (
-    select deployment_id, deployment_id as reported_deployment_id, false as is_spillover from deployments
+    select
+        deployment_id,
+        deployment_id as reported_deployment_id,
+        false as is_spillover
+    from deployments
     union all
-    select deployment_id, deployment_id as reported_deployment_id, true as is_spillover from deployments
+    select
+        deployment_id,
+        deployment_id as reported_deployment_id,
+        true as is_spillover
+    from deployments
     union all
-    select min(deployment_id) as deployment_id, spillover_deployment_id as reported_deployment_id, true as is_spillover
+    select
+        min(deployment_id) as deployment_id,
+        spillover_deployment_id as reported_deployment_id,
+        true as is_spillover
     from deployments
     where spillover_deployment_id is not null
     group by spillover_deployment_id
@@ -37,13 +48,12 @@ final as (
         calls.called_at,
         calls.event_date,
         calls.is_spillover,
-        cast(
+        cast(round(
             calls.input_tokens + calls.cache_write_5m_tokens + calls.cache_write_1h_tokens + calls.input_audio_tokens
             + calls.input_image_tokens + calls.embedding_tokens
             + (calls.output_tokens + calls.reasoning_tokens + calls.output_audio_tokens)
             * deployments.output_token_weight
-            as bigint
-        ) as work_tokens
+        ) as bigint) as work_tokens
     from calls
     inner join served_as
         on

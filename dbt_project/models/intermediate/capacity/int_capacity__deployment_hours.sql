@@ -65,10 +65,13 @@ used as (
     select
         *,
         allocated_units * nano_usd_per_unit_hour as allocated_nano_usd,
-        cast({{ integer_divide(
-            'cast(allocated_units * nano_usd_per_unit_hour as decimal(38, 0)) * least(work_tokens, capacity_tokens)',
-            'capacity_tokens',
-        ) }} as bigint) as used_nano_usd
+        case
+            when capacity_tokens = 0 then 0
+            else cast({{ integer_divide(
+                'cast(allocated_units * nano_usd_per_unit_hour as decimal(38, 0)) * least(work_tokens, capacity_tokens)',
+                'capacity_tokens',
+            ) }} as bigint)
+        end as used_nano_usd
     from deployed
 ),
 
@@ -91,8 +94,8 @@ unallocated as (
     from commitments
     inner join hours
         on
-            hours.hour_at >= commitments.starts_at
-            and hours.hour_at < commitments.ends_at
+            commitments.starts_at <= hours.hour_at
+            and commitments.ends_at > hours.hour_at
     left join allocated
         on
             commitments.commitment_id = allocated.commitment_id

@@ -101,7 +101,10 @@ pattern_groups as (
         patterns.pattern_group
     having
         count(*) = sum(
-            case when {{ regexp_found('candidates.lookup_name', 'patterns.regex') }} <> patterns.is_negated then 1 else 0 end
+            case
+                when {{ regexp_found('candidates.lookup_name', 'patterns.regex') }} <> patterns.is_negated then 1
+                else 0
+            end
         )
 ),
 
@@ -136,7 +139,7 @@ ranked as (
         *,
         row_number() over (
             partition by reported_provider_name, reported_model_name
-            order by provider_rank, resolution_rank, pattern_priority, model_id
+            order by provider_rank, resolution_rank, pattern_priority, provider_name, model_id
         ) as match_rank
     from matches
 ),

@@ -4,48 +4,40 @@ rates as (
     select * from {{ ref('int_pricing__rates') }}
 ),
 
+contract_terms as (
+    select *
+    from {{ ref('stg_contract_files__terms') }}
+    where not is_list
+),
+
+reported as (
+    select * from {{ ref('int_usage__models_reported') }}
+),
+
+resolved as (
+    select *
+    from {{ ref('int_pricing__models_resolved') }}
+    where model_id is not null
+),
+
 -- Only models that a call has named: a catalogue holds thousands that this company never uses.
 groups as (
     select distinct
-        resolved.rate_provider_name as provider_name,
+        resolved.provider_name,
+        resolved.rate_provider_name,
         resolved.model_id,
         reported.service_tier
-    from {{ ref('int_usage__models_reported') }} as reported
-    inner join {{ ref('int_pricing__models_resolved') }} as resolved
+    from reported
+    inner join resolved
         on
-            reported.provider_name is not distinct from resolved.reported_provider_name
-            and reported.model_name is not distinct from resolved.reported_model_name
-    where resolved.model_id is not null
-),
-
-terms as (
-    select
-        groups.provider_name,
-        groups.model_id,
-        groups.service_tier,
-        terms.contract_id,
-        terms.term_type,
-        terms.unit_kind,
-        terms.usd_per_unit,
-        terms.discount_share,
-        terms.valid_from_at,
-        terms.valid_to_at,
-        case when terms.model_pattern = '*' then 2 else 1 end as specificity_rank
-    from groups
-    inner join {{ ref('stg_contract_files__terms') }} as terms
-        on
-            groups.provider_name = terms.provider_name
-            and lower(groups.model_id) like terms.model_like
-            and (terms.service_tier is null or groups.service_tier = terms.service_tier)
-    where not terms.is_list
+            reported.provider_name = resolved.reported_provider_name
+            and reported.model_name = resolved.reported_model_name
 ),
 
 -- A tier's card holds its own prices and, for kinds it does not name, the standard ones.
 group_rates as (
     select
-        groups.provider_name,
-        groups.model_id,
-        groups.service_tier,
+        groups.*,
         rates.rate_id,
         rates.unit_kind,
         rates.usd_per_unit,
@@ -58,190 +50,247 @@ group_rates as (
     from groups
     inner join rates
         on
-            groups.provider_name = rates.provider_name
+            groups.rate_provider_name = rates.provider_name
             and groups.model_id = rates.model_id
             and rates.service_tier in (groups.service_tier, 'standard')
 ),
 
+-- A contract is with the provider that bills, whoever's list its prices are taken from.
+group_terms as (
+    select
+        groups.*,
+        contract_terms.contract_id,
+        contract_terms.unit_kind,
+        contract_terms.usd_per_unit,
+        contract_terms.discount_share,
+        contract_terms.valid_from_at,
+        contract_terms.valid_to_at,
+        case when contract_terms.model_pattern = '*' then 2 else 1 end as model_rank,
+        case when contract_terms.service_tier is null then 2 else 1 end as tier_rank,
+        case when contract_terms.term_type = 'unit_price' then 1 else 2 end as type_rank
+    from groups
+    inner join contract_terms
+        on
+            groups.provider_name = contract_terms.provider_name
+            and lower(groups.model_id) like contract_terms.model_like escape '!'
+            and (contract_terms.service_tier is null or groups.service_tier = contract_terms.service_tier)
+),
+
+-- Between two neighbouring boundaries no price changes.
 boundaries as (
-    select provider_name, model_id, service_tier, valid_from_at as boundary_at from group_rates
-    union
-    select provider_name, model_id, service_tier, valid_to_at as boundary_at from group_rates
-    union
-    select provider_name, model_id, service_tier, valid_from_at as boundary_at from terms
-    union
-    select provider_name, model_id, service_tier, valid_to_at as boundary_at from terms
+    {% for relation in ['group_rates', 'group_terms'] -%}
+    {% for boundary in ['valid_from_at', 'valid_to_at'] -%}
+    select
+        provider_name,
+        rate_provider_name,
+        model_id,
+        service_tier,
+        {{ boundary }} as boundary_at
+    from {{ relation }}
+    {{ 'union' if not loop.last }}
+    {% endfor %}
+    {{ 'union' if not loop.last }}
+    {% endfor %}
 ),
 
 segments as (
     select
-        *,
+        provider_name,
+        rate_provider_name,
+        model_id,
+        service_tier,
+        boundary_at as valid_from_at,
         lead(boundary_at) over (
-            partition by provider_name, model_id, service_tier
+            partition by provider_name, rate_provider_name, model_id, service_tier
             order by boundary_at
-        ) as next_boundary_at
+        ) as valid_to_at
     from boundaries
 ),
 
 thresholds as (
-    select distinct provider_name, model_id, service_tier, context_over_tokens from group_rates
+    select distinct
+        provider_name,
+        rate_provider_name,
+        model_id,
+        service_tier,
+        context_over_tokens
+    from group_rates
 ),
 
 bands as (
     select
         *,
-        lead(context_over_tokens) over (
-            partition by provider_name, model_id, service_tier
-            order by context_over_tokens
+        coalesce(
+            lead(context_over_tokens) over (
+                partition by provider_name, rate_provider_name, model_id, service_tier
+                order by context_over_tokens
+            ),
+            9223372036854775807
         ) as context_up_to_tokens
     from thresholds
 ),
 
-list_candidates as (
+-- Which kinds' prices a kind takes, its own first.
+price_kinds as (
+    {% for kind in unit_kinds() -%}
+    {% for price_kind in [kind] + price_fallbacks().get(kind, []) -%}
     select
-        segments.provider_name,
-        segments.model_id,
-        segments.service_tier,
-        segments.boundary_at as valid_from_at,
-        segments.next_boundary_at as valid_to_at,
+        '{{ kind }}' as unit_kind,
+        '{{ price_kind }}' as price_kind,
+        {{ loop.index }} as kind_rank
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+cells as (
+    select
+        segments.*,
         bands.context_over_tokens,
         bands.context_up_to_tokens,
-        group_rates.unit_kind,
-        group_rates.usd_per_unit,
-        group_rates.rate_id,
-        row_number() over (
-            partition by
-                segments.provider_name, segments.model_id, segments.service_tier, segments.boundary_at,
-                bands.context_over_tokens, group_rates.unit_kind
-            order by
-                group_rates.source_rank, group_rates.tier_rank, group_rates.context_over_tokens desc,
-                group_rates.valid_from_at desc, group_rates.rate_id
-        ) as rate_rank
+        price_kinds.unit_kind
     from segments
     inner join bands
         on
             segments.provider_name = bands.provider_name
+            and segments.rate_provider_name = bands.rate_provider_name
             and segments.model_id = bands.model_id
             and segments.service_tier = bands.service_tier
+    inner join price_kinds on price_kinds.kind_rank = 1
+    where segments.valid_to_at is not null
+),
+
+list_candidates as (
+    select
+        cells.*,
+        price_kinds.price_kind,
+        group_rates.usd_per_unit,
+        price_kinds.kind_rank > 1 or group_rates.tier_rank > 1 as is_price_fallback,
+        row_number() over (
+            partition by
+                cells.provider_name, cells.rate_provider_name, cells.model_id, cells.service_tier,
+                cells.valid_from_at, cells.context_over_tokens, cells.unit_kind
+            order by
+                price_kinds.kind_rank asc, group_rates.tier_rank asc, group_rates.source_rank asc,
+                group_rates.context_over_tokens desc, group_rates.valid_from_at desc, group_rates.rate_id asc
+        ) as candidate_rank
+    from cells
+    inner join price_kinds on cells.unit_kind = price_kinds.unit_kind
     inner join group_rates
         on
-            segments.provider_name = group_rates.provider_name
-            and segments.model_id = group_rates.model_id
-            and segments.service_tier = group_rates.service_tier
-            and segments.boundary_at >= group_rates.valid_from_at
-            and segments.boundary_at < group_rates.valid_to_at
-            and bands.context_over_tokens >= group_rates.context_over_tokens
+            cells.provider_name = group_rates.provider_name
+            and cells.rate_provider_name = group_rates.rate_provider_name
+            and cells.model_id = group_rates.model_id
+            and cells.service_tier = group_rates.service_tier
+            and price_kinds.price_kind = group_rates.unit_kind
+            and cells.valid_from_at >= group_rates.valid_from_at
+            and cells.valid_from_at < group_rates.valid_to_at
+            and cells.context_over_tokens >= group_rates.context_over_tokens
             and (
                 group_rates.context_up_to_tokens is null
-                or bands.context_over_tokens < group_rates.context_up_to_tokens
+                or cells.context_over_tokens < group_rates.context_up_to_tokens
             )
-    where segments.next_boundary_at is not null
 ),
 
 list_prices as (
-    select * from list_candidates where rate_rank = 1
+    select
+        cells.*,
+        list_candidates.price_kind,
+        list_candidates.usd_per_unit,
+        coalesce(list_candidates.is_price_fallback, false) as is_price_fallback
+    from cells
+    left join list_candidates
+        on
+            cells.provider_name = list_candidates.provider_name
+            and cells.rate_provider_name = list_candidates.rate_provider_name
+            and cells.model_id = list_candidates.model_id
+            and cells.service_tier = list_candidates.service_tier
+            and cells.valid_from_at = list_candidates.valid_from_at
+            and cells.context_over_tokens = list_candidates.context_over_tokens
+            and cells.unit_kind = list_candidates.unit_kind
+            and list_candidates.candidate_rank = 1
 ),
 
+-- The nearest term wins: of the model, of the tier, of the kind, then a price before a percentage, then the latest.
 term_candidates as (
     select
-        list_prices.provider_name,
-        list_prices.model_id,
-        list_prices.service_tier,
-        list_prices.valid_from_at,
-        list_prices.context_over_tokens,
-        list_prices.unit_kind,
-        terms.contract_id,
+        list_prices.*,
+        group_terms.contract_id,
         coalesce(
-            terms.usd_per_unit,
-            cast(list_prices.usd_per_unit * (1 - terms.discount_share) as decimal(18, 15))
-        ) as usd_per_unit,
+            group_terms.usd_per_unit,
+            cast(list_prices.usd_per_unit * (1 - group_terms.discount_share) as decimal(18, 15)),
+            list_prices.usd_per_unit
+        ) as contracted_usd_per_unit,
         row_number() over (
             partition by
-                list_prices.provider_name, list_prices.model_id, list_prices.service_tier,
-                list_prices.valid_from_at, list_prices.context_over_tokens, list_prices.unit_kind
+                list_prices.provider_name, list_prices.rate_provider_name, list_prices.model_id,
+                list_prices.service_tier, list_prices.valid_from_at, list_prices.context_over_tokens,
+                list_prices.unit_kind
             order by
-                terms.specificity_rank,
-                case when terms.term_type = 'unit_price' then 1 else 2 end,
-                terms.valid_from_at desc,
-                terms.contract_id
-        ) as term_rank
+                group_terms.model_rank asc,
+                group_terms.tier_rank asc,
+                case
+                    when group_terms.unit_kind = list_prices.unit_kind then 1
+                    when group_terms.unit_kind is not null then 2
+                    else 3
+                end asc,
+                group_terms.type_rank asc,
+                group_terms.valid_from_at desc,
+                group_terms.contract_id asc,
+                group_terms.usd_per_unit asc,
+                group_terms.discount_share desc
+        ) as candidate_rank
     from list_prices
-    inner join terms
+    left join group_terms
         on
-            list_prices.provider_name = terms.provider_name
-            and list_prices.model_id = terms.model_id
-            and list_prices.service_tier = terms.service_tier
-            and list_prices.valid_from_at >= terms.valid_from_at
-            and list_prices.valid_from_at < terms.valid_to_at
-            and (terms.unit_kind is null or list_prices.unit_kind = terms.unit_kind)
-),
-
-prices as (
-    select
-        list_prices.provider_name,
-        list_prices.model_id,
-        list_prices.service_tier,
-        list_prices.valid_from_at,
-        list_prices.valid_to_at,
-        list_prices.context_over_tokens,
-        list_prices.context_up_to_tokens,
-        list_prices.unit_kind,
-        list_prices.usd_per_unit as list_usd_per_unit,
-        coalesce(term_candidates.usd_per_unit, list_prices.usd_per_unit) as contracted_usd_per_unit,
-        term_candidates.contract_id
-    from list_prices
-    left join term_candidates
-        on
-            list_prices.provider_name = term_candidates.provider_name
-            and list_prices.model_id = term_candidates.model_id
-            and list_prices.service_tier = term_candidates.service_tier
-            and list_prices.valid_from_at = term_candidates.valid_from_at
-            and list_prices.context_over_tokens = term_candidates.context_over_tokens
-            and list_prices.unit_kind = term_candidates.unit_kind
-            and term_candidates.term_rank = 1
+            list_prices.provider_name = group_terms.provider_name
+            and list_prices.rate_provider_name = group_terms.rate_provider_name
+            and list_prices.model_id = group_terms.model_id
+            and list_prices.service_tier = group_terms.service_tier
+            and list_prices.valid_from_at >= group_terms.valid_from_at
+            and list_prices.valid_from_at < group_terms.valid_to_at
+            and (
+                group_terms.unit_kind is null
+                or list_prices.unit_kind = group_terms.unit_kind
+                or list_prices.price_kind = group_terms.unit_kind
+            )
+            and (list_prices.usd_per_unit is not null or list_prices.unit_kind = group_terms.unit_kind)
 ),
 
 pivoted as (
     select
         provider_name,
+        rate_provider_name,
         model_id,
         service_tier,
-        valid_from_at,
-        valid_to_at,
+        {% for kind in unit_kinds() -%}
+        max(case when unit_kind = '{{ kind }}' then contract_id end) as {{ kind }}_contract_id,
+        {% endfor -%}
         context_over_tokens,
-        coalesce(context_up_to_tokens, 9223372036854775807) as context_up_to_tokens,
-        max(contract_id) as contract_id
-        {%- for kind in unit_kinds() %},
-        max(case when unit_kind = '{{ kind }}' then list_usd_per_unit end) as list_{{ kind }},
-        max(case when unit_kind = '{{ kind }}' then contracted_usd_per_unit end) as contracted_{{ kind }}
-        {%- endfor %}
-    from prices
-    group by
-        provider_name, model_id, service_tier, valid_from_at, valid_to_at, context_over_tokens, context_up_to_tokens
-),
-
-final as (
-    select
-        md5(concat_ws('|', provider_name, model_id, service_tier, valid_from_at, context_over_tokens))
-            as rate_card_key,
-        provider_name,
-        model_id,
-        service_tier,
-        contract_id,
-        context_over_tokens,
-        context_up_to_tokens
-        {%- for prefix in ['list', 'contracted'] %}
-        {%- for kind in unit_kinds() %},
-        {%- set columns = [prefix ~ '_' ~ kind] %}
-        {%- for fallback in price_fallbacks().get(kind, []) %}{% do columns.append(prefix ~ '_' ~ fallback) %}{% endfor %}
-        {% if columns | length > 1 %}coalesce({{ columns | join(', ') }}){% else %}{{ columns[0] }}{% endif %} as {{ prefix }}_{{ kind }}_usd_per_unit
-        {%- endfor %}
-        {%- endfor %},
-        {%- for kind in unit_kinds() %}
-        list_{{ kind }} is null as is_{{ kind }}_price_fallback,
-        {%- endfor %}
+        context_up_to_tokens,
+        {% for kind in unit_kinds() -%}
+        max(case when unit_kind = '{{ kind }}' then usd_per_unit end) as list_{{ kind }}_usd_per_unit,
+        max(case when unit_kind = '{{ kind }}' then contracted_usd_per_unit end)
+            as contracted_{{ kind }}_usd_per_unit,
+        max(case when unit_kind = '{{ kind }}' and is_price_fallback then 1 else 0 end) = 1
+            as is_{{ kind }}_price_fallback,
+        {% endfor -%}
         valid_from_at,
         valid_to_at
+    from term_candidates
+    where candidate_rank = 1
+    group by
+        provider_name, rate_provider_name, model_id, service_tier, context_over_tokens, context_up_to_tokens,
+        valid_from_at, valid_to_at
+    having max(contracted_usd_per_unit) is not null
+),
+
+-- The key is made of the prices, not of when they hold: a boundary that a later rate draws elsewhere moves no key.
+final as (
+    select
+        {{ content_hash(rate_card_columns()) }} as rate_card_key,
+        *
     from pivoted
 )
 

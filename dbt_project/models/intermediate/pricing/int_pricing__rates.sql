@@ -49,7 +49,7 @@ unioned as (
     select * from catalogue_rates
 ),
 
--- A rate ends where the next one of the same key begins.
+-- A rate ends where the next one of the same key begins; of two that begin together, the one known later holds.
 closed as (
     select
         *,
@@ -59,7 +59,7 @@ closed as (
                 lead(valid_from_at) over (
                     partition by
                         source_name, provider_name, model_id, service_tier, unit_kind, context_over_tokens
-                    order by valid_from_at
+                    order by valid_from_at, known_from_at, usd_per_unit, evidence
                 ),
                 cast('9999-12-31' as timestamp with time zone)
             )

@@ -1,5 +1,10 @@
 {{ config(materialized='view') }}
 
+{%- set content_columns = [] %}
+{%- for column in usage_columns() if column not in ('input_uri', 'raw_content', 'record_index', 'landed_at') %}
+{%- do content_columns.append('reported.' ~ column) %}
+{%- endfor %}
+
 with
 
 reported as (
@@ -13,13 +18,7 @@ redelivered as (
 deliveries as (
     select
         reported.*,
-        md5(concat_ws(
-            '|',
-            reported.provider_name, reported.model_name, reported.service_tier, reported.called_at,
-            reported.input_tokens, reported.cache_read_tokens, reported.cache_write_5m_tokens,
-            reported.cache_write_1h_tokens, reported.output_tokens, reported.reasoning_tokens,
-            reported.embedding_tokens, reported.use_case_id, reported.use_case_instance_id
-        )) as content_hash
+        {{ content_hash(content_columns) }} as content_hash
     from reported
     inner join redelivered
         on
@@ -32,7 +31,8 @@ deliveries as (
 -- The latest delivery wins: a provider's correction replaces what it said before.
 final as (
     select
-        *,
+        {{ usage_columns() | join(', ') }},
+        content_hash,
         row_number() over (
             partition by source_name, call_id, event_date
             order by landed_at desc, input_uri desc, record_index desc

@@ -14,7 +14,7 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by kpi_name, use_case_id, use_case_version, use_case_instance_id, scored_at
+            partition by event_date, kpi_name, use_case_id, use_case_version, use_case_instance_id, scored_at
             order by landed_at desc, input_uri desc, record_index desc
         ) as delivery_rank
     from scores
@@ -22,7 +22,21 @@ ranked as (
 
 final as (
     select
-        ranked.*,
+        ranked.source_name,
+        ranked.kpi_name,
+        ranked.use_case_id,
+        ranked.use_case_version,
+        ranked.use_case_instance_id,
+        ranked.provenance_type,
+        ranked.input_uri,
+        ranked.raw_content,
+        ranked.record_index,
+        ranked.score,
+        ranked.is_score_missing,
+        ranked.scored_at,
+        ranked.landed_at,
+        ranked.event_date,
+        ranked.delivery_rank,
         kpis.kpi_type,
         kpis.unit,
         coalesce(kpis.is_outcome, false) as is_outcome,

@@ -33,7 +33,7 @@ final as (
             when billing_currency_code = 'USD' then cast(effective_cost_in_billing_currency as decimal(38, 18))
         end as effective_cost_usd,
         case
-            when billing_currency_code <> 'USD' then 'no_exchange_rate'
+            when coalesce(billing_currency_code, 'unknown') <> 'USD' then 'no_exchange_rate'
         end as unconverted_reason_type,
         cast(consumed_quantity_units as decimal(38, 18)) as consumed_quantity_units,
         cast(billing_period_start_at as date) as billing_period_start_date,

@@ -22,8 +22,8 @@ ledger as (
     inner join {{ ref('rpt_daily_spend') }} as spend
         on
             periods.provider_name = spend.provider_name
-            and spend.event_date >= periods.billing_period_start_date
-            and spend.event_date < periods.billing_period_end_date
+            and periods.billing_period_start_date <= spend.event_date
+            and periods.billing_period_end_date > spend.event_date
     group by periods.provider_name, periods.billing_period_start_date
 ),
 
@@ -37,8 +37,8 @@ commitments as (
     inner join {{ ref('rpt_capacity_utilization') }} as hours
         on
             commitments.commitment_id = hours.commitment_id
-            and hours.event_date >= periods.billing_period_start_date
-            and hours.event_date < periods.billing_period_end_date
+            and periods.billing_period_start_date <= hours.event_date
+            and periods.billing_period_end_date > hours.event_date
     group by periods.provider_name, periods.billing_period_start_date
 ),
 

@@ -25,8 +25,10 @@ final as (
         spillover_tokens,
         call_count,
         spillover_call_count,
-        cast((used_nano_usd + idle_nano_usd + unallocated_nano_usd) * cast(0.000000001 as decimal(10, 9))
-            as decimal(28, 9)) as cost_usd,
+        cast(
+            (used_nano_usd + idle_nano_usd + unallocated_nano_usd) * cast(0.000000001 as decimal(10, 9))
+            as decimal(28, 9)
+        ) as cost_usd,
         cast(used_nano_usd * cast(0.000000001 as decimal(10, 9)) as decimal(28, 9)) as used_cost_usd,
         cast(idle_nano_usd * cast(0.000000001 as decimal(10, 9)) as decimal(28, 9)) as idle_cost_usd,
         cast(unallocated_nano_usd * cast(0.000000001 as decimal(10, 9)) as decimal(28, 9)) as unallocated_cost_usd,

@@ -51,7 +51,8 @@ priced as (
             and calls.model_name = resolved.reported_model_name
     left join rate_cards
         on
-            resolved.rate_provider_name = rate_cards.provider_name
+            resolved.provider_name = rate_cards.provider_name
+            and resolved.rate_provider_name = rate_cards.rate_provider_name
             and resolved.model_id = rate_cards.model_id
             and calls.service_tier = rate_cards.service_tier
             and calls.called_at >= rate_cards.valid_from_at

@@ -3,49 +3,21 @@
     incremental_strategy='replace_days',
     on_schema_change='fail',
     day_column='started_date',
-    rebuild_days_before='instance_horizon_days',
+    rebuild_days_around='instance_horizon_days',
 ) }}
 
 {%- set horizon = var('instance_horizon_days') %}
 
 with
 
+-- A call that comes or goes on a day of the window moves the first day of instances up to the horizon around it.
 calls as (
     select *
     from {{ ref('fct_calls') }}
     where
-        {{ in_window('event_date', days_before=2 * horizon, days_after=horizon) }}
+        {{ in_window('event_date', days_before=2 * horizon, days_after=2 * horizon) }}
+        and use_case_id is not null
         and use_case_instance_id is not null
-),
-
-scores as (
-    select
-        use_case_id,
-        use_case_instance_id,
-        kpi_name,
-        score,
-        is_outcome,
-        row_number() over (
-            partition by use_case_id, use_case_instance_id, kpi_name
-            order by scored_at desc, kpi_score_id desc
-        ) as recency_rank
-    from {{ ref('fct_kpi_scores') }}
-    where
-        event_date >= {{ window_start(horizon) }}
-        and use_case_instance_id is not null
-),
-
-instance_scores as (
-    select
-        use_case_id,
-        use_case_instance_id,
-        min(case when is_outcome then score end) as outcome_score
-        {%- for name in equation_kpi_names() %},
-        max(case when kpi_name = '{{ name }}' then score end) as kpi_{{ name }}
-        {%- endfor %}
-    from scores
-    where recency_rank = 1
-    group by use_case_id, use_case_instance_id
 ),
 
 instances as (
@@ -69,20 +41,54 @@ instances as (
     group by use_case_id, use_case_instance_id
 ),
 
+-- A score may come any time after the instance began, and by another clock up to the horizon before.
+scores as (
+    select
+        kpi_scores.use_case_id,
+        kpi_scores.use_case_instance_id,
+        kpi_scores.kpi_name,
+        kpi_scores.score,
+        kpi_scores.is_outcome,
+        row_number() over (
+            partition by kpi_scores.use_case_id, kpi_scores.use_case_instance_id, kpi_scores.kpi_name
+            order by kpi_scores.scored_at desc, kpi_scores.kpi_score_id desc
+        ) as recency_rank
+    from {{ ref('fct_kpi_scores') }} as kpi_scores
+    inner join instances
+        on
+            kpi_scores.use_case_id = instances.use_case_id
+            and kpi_scores.use_case_instance_id = instances.use_case_instance_id
+            and kpi_scores.event_date + interval '{{ horizon }} days' >= instances.started_date
+    where kpi_scores.event_date >= {{ window_start(2 * horizon) }}
+),
+
+instance_scores as (
+    select
+        use_case_id,
+        use_case_instance_id,
+        {% for name in equation_kpi_names() -%}
+        max(case when kpi_name = '{{ name }}' then score end) as kpi_{{ name }},
+        {% endfor -%}
+        min(case when is_outcome then score end) as outcome_score
+    from scores
+    where recency_rank = 1
+    group by use_case_id, use_case_instance_id
+),
+
 costed as (
     select
         instances.*,
         case when instances.unpriced_call_count = 0 then instances.priced_cost_usd end as cost_usd,
+        {% for name in equation_kpi_names() -%}
+        instance_scores.kpi_{{ name }},
+        {% endfor -%}
         instance_scores.outcome_score
-        {%- for name in equation_kpi_names() %},
-        instance_scores.kpi_{{ name }}
-        {%- endfor %}
     from instances
     left join instance_scores
         on
             instances.use_case_id = instance_scores.use_case_id
             and instances.use_case_instance_id = instance_scores.use_case_instance_id
-    where {{ in_window('instances.started_date', days_before=horizon) }}
+    where {{ in_window('instances.started_date', days_before=horizon, days_after=horizon) }}
 ),
 
 valued as (

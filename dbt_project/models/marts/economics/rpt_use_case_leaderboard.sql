@@ -33,7 +33,7 @@ final as (
         use_cases.use_case_name,
         use_cases.team_name,
         cast(row_number() over (
-            order by aggregated.margin_usd desc nulls last, aggregated.use_case_id
+            order by aggregated.margin_usd desc nulls last, aggregated.use_case_id asc
         ) as bigint) as margin_rank,
         cast(aggregated.instance_count as bigint) as instance_count,
         cast(aggregated.judged_instance_count as bigint) as judged_instance_count,

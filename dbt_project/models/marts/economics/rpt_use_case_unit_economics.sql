@@ -3,15 +3,17 @@
     incremental_strategy='replace_days',
     on_schema_change='fail',
     day_column='started_date',
-    rebuild_days_before='instance_horizon_days',
+    rebuild_days_around='instance_horizon_days',
 ) }}
+
+{%- set horizon = var('instance_horizon_days') %}
 
 with
 
 instances as (
     select *
     from {{ ref('fct_use_case_instances') }}
-    where {{ in_window('started_date', days_before=var('instance_horizon_days')) }}
+    where {{ in_window('started_date', days_before=horizon, days_after=horizon) }}
 ),
 
 aggregated as (

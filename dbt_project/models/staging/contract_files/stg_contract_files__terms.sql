@@ -10,7 +10,11 @@ final as (
         contract_id,
         provider_name,
         model_pattern,
-        replace(lower(model_pattern), '*', '%') as model_like,
+        replace(
+            replace(replace(replace(lower(model_pattern), '!', '!!'), '_', '!_'), '%', '!%'),
+            '*',
+            '%'
+        ) as model_like,
         term_type,
         unit_kind,
         service_tier,

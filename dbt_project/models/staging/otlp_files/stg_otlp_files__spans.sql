@@ -72,6 +72,7 @@ final as (
         tokenledger_team_name as team_name,
         error_type,
         {{ usage_reject_reason(
+            ['span_input_tokens', 'span_output_tokens'],
             'whole_input_tokens',
             ['span_cache_read_tokens', 'span_cache_write_tokens', 'span_input_audio_tokens',
              'span_input_image_tokens'],
@@ -109,7 +110,7 @@ final as (
         cast(1 as bigint) as request_count,
         whole_input_tokens as reported_input_tokens,
         whole_output_tokens as reported_output_tokens,
-        cast(epoch_us(end_at) - epoch_us(start_at) as double) / 1000 as latency_ms,
+        cast({{ microseconds_between('start_at', 'end_at') }} as double) / 1000 as latency_ms,
         gen_ai_response_time_to_first_chunk_s * 1000 as time_to_first_token_ms,
         is_call_success as is_success,
         coalesce(tokenledger_is_spillover, false) as is_spillover,

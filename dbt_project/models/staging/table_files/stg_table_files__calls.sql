@@ -56,6 +56,7 @@ final as (
         team_name,
         error_type,
         {{ usage_reject_reason(
+            ['input_tokens', 'output_tokens'],
             'whole_input_tokens',
             ['cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens', 'input_audio_tokens',
              'input_image_tokens'],

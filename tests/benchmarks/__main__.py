@@ -1,0 +1,177 @@
+"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d]`.
+
+(a) landed calls to priced ledger, as a ratio to the shortest SQL that writes the same costs; (b) a whole run;
+(c) a day with ten times the history, as a ratio to the same day without; (d) a run with nothing to do, and with an
+empty day. Each figure stands beside its aim; nothing passes or fails.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tests.benchmarks import pipeline, pricing
+from tests.benchmarks.measure import Measurement, measure
+
+DAYS = 90
+CALLS_PER_DAY = 50_000
+SHORT_HISTORY_DAYS = 10
+LONG_HISTORY_DAYS = 100
+REPEATS = 3
+SMALL_CALLS_PER_DAY = 1_000
+
+_GIB = 1 << 30
+_CONSOLE = Console(highlight=False, width=120)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the chosen benchmarks one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--calls", type=int, default=10_000_000, help="calls of (a) and (b); default 10 million")
+    parser.add_argument("--calls-per-day", type=int, default=CALLS_PER_DAY, help="calls of a day of (c)")
+    parser.add_argument("--only", default="a,b,c,d", help="which to run, comma-separated; default all")
+    parser.add_argument("--work-dir", type=Path, help="where to write; default a temporary folder that is deleted")
+    options = parser.parse_args(arguments)
+    benchmarks: dict[str, Callable[[Path], None]] = {
+        "a": lambda folder: report_pricing(folder, options.calls),
+        "b": lambda folder: report_whole_run(folder, options.calls),
+        "c": lambda folder: report_history(folder, options.calls_per_day),
+        "d": report_overhead,
+    }
+    chosen = options.only.split(",")
+    unknown = sorted(set(chosen) - set(benchmarks))
+    if unknown:
+        parser.error(f"unknown benchmarks {', '.join(unknown)}; known: {', '.join(benchmarks)}")
+    _say(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    for name in chosen:
+        with tempfile.TemporaryDirectory(prefix=f"benchmark_{name}_", dir=options.work_dir) as folder:
+            benchmarks[name](Path(folder))
+
+
+def report_pricing(folder: Path, calls: int) -> None:
+    """Report (a)."""
+    _title(f"(a) Pricing {calls:,} landed calls, {DAYS} days, {pricing.Company.__name__.lower()} of 50 models")
+    where = {"folder": str(folder)}
+    generated = measure(pricing.generate_landed, **where, calls=calls, days=DAYS)
+    _say(f"landing files: {generated.found['bytes'] / _GIB:.2f} GiB, made in {generated.work_s:.1f} s")
+    by_hand = measure(pricing.price_by_hand, **where)
+    by_dbt = measure(pricing.price_by_dbt, **where)
+    again = measure(pricing.price_by_hand, **where)
+    yardstick_s = statistics.mean((by_hand.found["seconds"], again.found["seconds"]))
+    seconds = by_dbt.found["seconds"]
+    _say(f"yardstick     {yardstick_s:6.1f} s, {_gib(by_hand)}, file {by_hand.found['bytes'] / _GIB:.2f} GiB")
+    _say(f"ledger by dbt {seconds:6.1f} s, {_gib(by_dbt)}, file {by_dbt.found['bytes'] / _GIB:.2f} GiB")
+    _say(f"ratio         {seconds / yardstick_s:6.2f}    (aim: at most 2)")
+    _say(f"same calls and costs, to the last digit: {'yes' if _is_same(by_hand, by_dbt) else 'NO'}")
+    _largest("seconds per folder", by_dbt.found["folder_s"])
+    _largest("seconds per model", by_dbt.found["node_s"])
+
+
+def report_whole_run(folder: Path, calls: int) -> None:
+    """Report (b)."""
+    _title(f"(b) A whole run of {calls:,} calls, {DAYS} days")
+    where = {"folder": str(folder)}
+    made = measure(pipeline.found_company, **where, days=DAYS, calls_per_day=calls // DAYS)
+    _say(f"feed files: {made.found['bytes'] / _GIB:.2f} GiB, made in {made.work_s:.1f} s")
+    run = measure(pipeline.run_job, **where)
+    seconds = run.found["seconds"]
+    pulled = sum(taken for stage, _, taken in run.found["steps"] if stage in pipeline.PULL_STAGES)
+    _say(f"without the pull {seconds - pulled:6.1f} s    (aim: at most 60)")
+    _say(f"with the pull    {seconds:6.1f} s")
+    _say(f"peak memory      {_gib(run)}    (aim: at most 4)")
+    _say(f"warehouse file   {run.found['warehouse_bytes'] / _GIB:.2f} GiB")
+    _steps(run)
+
+
+def report_history(folder: Path, calls_per_day: int) -> None:
+    """Report (c)."""
+    _title(
+        f"(c) A day of {calls_per_day:,} calls after {SHORT_HISTORY_DAYS} and {LONG_HISTORY_DAYS} days, "
+        f"median of {REPEATS}"
+    )
+    medians = {}
+    for days in (SHORT_HISTORY_DAYS, LONG_HISTORY_DAYS):
+        where = {"folder": str(folder / str(days))}
+        measure(pipeline.found_company, **where, days=days, calls_per_day=calls_per_day)
+        measure(pipeline.run_job, **where)
+        runs = []
+        for day in range(REPEATS):
+            measure(pipeline.add_days, **where, built_days=days + day, days=1, calls_per_day=calls_per_day)
+            runs.append(measure(pipeline.run_job, **where))
+        runs.sort(key=lambda run: run.found["seconds"])
+        middle = runs[REPEATS // 2]
+        medians[days] = middle.found["seconds"]
+        taken = ", ".join(f"{run.found['seconds']:.1f}" for run in runs)
+        _say(f"after {days:>3} days {medians[days]:6.1f} s ({taken}), {_gib(middle)}, built {middle.found['ranges']}")
+        _steps(middle)
+        shutil.rmtree(folder / str(days))
+    ratio = medians[LONG_HISTORY_DAYS] / medians[SHORT_HISTORY_DAYS]
+    _say(f"ratio          {ratio:6.2f}    (aim: at most 1.1)")
+
+
+def report_overhead(folder: Path) -> None:
+    """Report (d)."""
+    days = SHORT_HISTORY_DAYS
+    _title(f"(d) Runs with nothing to do, on {days} days of {SMALL_CALLS_PER_DAY:,} calls, median of {REPEATS}")
+    where = {"folder": str(folder)}
+    measure(pipeline.found_company, **where, days=days, calls_per_day=SMALL_CALLS_PER_DAY)
+    first = measure(pipeline.run_job, **where)
+    _say(f"first run, dbt project parsed      {first.process_s:6.1f} s")
+    unchanged = sorted(measure(pipeline.run_command_line, **where).found["seconds"] for _ in range(REPEATS))
+    _say(f"`tokenledger run`, nothing changed {unchanged[REPEATS // 2]:6.1f} s    (aim: at most 12)")
+    empty = []
+    for day in range(REPEATS):
+        measure(pipeline.add_days, **where, built_days=days + day, days=1, calls_per_day=0)
+        empty.append(measure(pipeline.run_job, **where))
+    empty.sort(key=lambda run: run.process_s)
+    middle = empty[REPEATS // 2]
+    _say(f"one empty day built, whole process {middle.process_s:6.1f} s    (aim: at most 12), {_gib(middle)}")
+    _say(f"built {middle.found['ranges']}, imports before the job {middle.found['import_s']:.1f} s")
+    _steps(middle)
+
+
+def _steps(run: Measurement) -> None:
+    """Print where the time of a run went: per stage, and the longest steps."""
+    stages: dict[str, float] = defaultdict(float)
+    steps: dict[str, float] = defaultdict(float)
+    for stage, name, seconds in run.found["steps"]:
+        stages[stage] += seconds
+        steps[f"{stage}: {name}"] += seconds
+    stages["between the steps"] = run.found["seconds"] - sum(stages.values())
+    _largest("seconds per stage", stages)
+    _largest("longest steps", steps)
+
+
+def _largest(title: str, seconds: Mapping[str, float], count: int = 12) -> None:
+    ranked = sorted(seconds.items(), key=lambda item: item[1], reverse=True)[:count]
+    _say(f"  {title}: " + ", ".join(f"{name} {taken:.1f}" for name, taken in ranked if taken >= 0.05))
+
+
+def _is_same(one: Measurement, other: Measurement) -> bool:
+    return bool(one.found["totals"] == other.found["totals"])
+
+
+def _gib(run: Measurement) -> str:
+    return f"{run.peak_bytes / _GIB:.2f} GiB"
+
+
+def _title(text: str) -> None:
+    _CONSOLE.rule(text, align="left", style="none")
+
+
+def _say(text: Any) -> None:  # noqa: ANN401 - whatever prints
+    _CONSOLE.print(text, markup=False, soft_wrap=True)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,124 @@
+"""Benchmark (a): landed calls to priced ledger, against the shortest SQL that writes the same costs."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dagster_project.sources import discover
+from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL
+from dagster_project.warehouse.connection import open_warehouse
+from dagster_project.warehouse.dbt import DbtProject, window_vars
+from dagster_project.warehouse.landing import LandingZone, pull_source
+from dagster_project.warehouse.raw import refresh_views
+from tests.benchmarks.company import Company
+
+FOLDERS = (
+    "intermediate.usage", "intermediate.pricing", "intermediate.capacity", "marts.core", "marts.cost",
+)  # fmt: skip
+_WITHOUT = ["resource_type:unit_test", *(f"tag:needs_{part}" for part in (
+    "capacity", "invoices", "kpis", "genai_prices", "otlp_files",
+))]  # fmt: skip
+
+_MEMORY_LIMIT = "4GB"
+
+_YARDSTICK_SQL = """
+create table costs as
+select
+    calls.source_name,
+    calls.call_id,
+    calls.event_date,
+    cast(
+        (calls.input_tokens - calls.cache_read_tokens) * rates.list_input
+        + calls.cache_read_tokens * rates.list_cache_read
+        + calls.output_tokens * rates.list_output as decimal(38, 15)
+    ) as list_cost_usd,
+    cast(
+        (calls.input_tokens - calls.cache_read_tokens) * rates.contracted_input
+        + calls.cache_read_tokens * rates.contracted_cache_read
+        + calls.output_tokens * rates.contracted_output as decimal(38, 15)
+    ) as contracted_cost_usd
+from read_parquet('{landed}/*/*.parquet', hive_partitioning = true) as calls
+inner join '{rates}' as rates
+    on
+        calls.model_name = rates.model_name
+        and calls.event_at >= rates.valid_from_at
+        and calls.event_at < rates.valid_to_at
+"""
+_TOTALS_SQL = "select count(*), sum(list_cost_usd), sum(contracted_cost_usd), sum(hash(call_id)) from {table}"
+
+
+@dataclass(frozen=True)
+class _LandedCalls:
+    """Stands in for the landing zone: the generated files of calls, and what the zone itself holds of the rest."""
+
+    company: Company
+    zone: LandingZone
+
+    def file_paths(self, kind: str, entity: str) -> list[Path]:
+        if kind == "table_files":
+            return sorted(self.company.landed_dir.rglob("*.parquet"))
+        return self.zone.file_paths(kind, entity)
+
+    def reject_paths(self, kind: str, entity: str) -> list[Path]:
+        return self.zone.reject_paths(kind, entity)
+
+
+def generate_landed(folder: str, calls: int, days: int) -> Mapping[str, Any]:
+    """Make the company and its landed calls."""
+    company = Company(Path(folder))
+    company.found(days=days)
+    company.land(calls=calls, days=days)
+    return {"bytes": sum(path.stat().st_size for path in company.landed_dir.rglob("*.parquet"))}
+
+
+def price_by_hand(folder: str) -> Mapping[str, Any]:
+    """Run the yardstick."""
+    company = Company(Path(folder))
+    path = company.folder / "yardstick.duckdb"
+    path.unlink(missing_ok=True)
+    with duckdb.connect(str(path), config={"memory_limit": _MEMORY_LIMIT}) as con:
+        con.execute("set TimeZone = 'UTC'")
+        con.execute("set preserve_insertion_order = false")
+        started = time.perf_counter()
+        con.execute(_YARDSTICK_SQL.format(landed=company.landed_dir, rates=company.rates_path))
+        con.execute("checkpoint")
+        seconds = time.perf_counter() - started
+        totals = con.execute(_TOTALS_SQL.format(table="costs")).fetchone()
+    return {"seconds": seconds, "totals": totals, "bytes": path.stat().st_size}
+
+
+def price_by_dbt(folder: str) -> Mapping[str, Any]:
+    """Build the ledger from the landed files; parsing the project and loading the seeds are not counted."""
+    company = Company(Path(folder))
+    settings = company.settings()
+    project = DbtProject(settings)
+    zone = LandingZone(settings.landing_dir)
+    connectors = discover()
+    terms = next(options for options in settings.sources if options.kind == "contract_files")
+    list(pull_source(zone, connectors["contract_files"], terms, now=settings.as_of))
+    with open_warehouse(settings) as con:
+        refresh_views(con, _LandedCalls(company, zone), connectors.values())
+    variables = {**window_vars(BEFORE_ALL, AFTER_ALL), "calendar_start_date": settings.start_date.isoformat()}
+    project.build(["resource_type:seed", "fqn:tokenledger.staging"], exclude=_WITHOUT, variables=variables)
+    folder_s: dict[str, float] = {}
+    node_s: dict[str, float] = defaultdict(float)
+    started = time.perf_counter()
+    for name in FOLDERS:
+        begun = time.perf_counter()
+        nodes = project.build([f"fqn:tokenledger.{name}"], exclude=_WITHOUT, variables=variables)
+        folder_s[name] = time.perf_counter() - begun
+        broken = [f"{node.name}: {node.message}" for node in nodes if not node.is_ok]
+        if broken:
+            raise RuntimeError(f"{name} did not build: {'; '.join(broken)}")
+        for node in nodes:
+            node_s["(tests)" if node.resource_type == "test" else node.name] += node.execution_s
+    seconds = time.perf_counter() - started
+    with open_warehouse(settings) as con:
+        totals = con.execute(_TOTALS_SQL.format(table="marts.fct_calls")).fetchone()
+    size = settings.warehouse_path.stat().st_size
+    return {"seconds": seconds, "totals": totals, "folder_s": folder_s, "node_s": node_s, "bytes": size}

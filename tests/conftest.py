@@ -1,0 +1,75 @@
+"""Companies that several packages of tests look at: each is built once per session and only read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagster_project.demo.truths import Truths
+from dagster_project.progress import Progress
+from dagster_project.runner import RunOutcome, run_main_job
+from dagster_project.settings import DEFAULT_CONFIG_PATH, Settings, load_settings
+from tests.integration.small_company import SmallCompany, query
+
+CALLS = 20_000
+DAYS = 21
+
+
+@dataclass(frozen=True)
+class NovaSpark:
+    """The demo company after one run of the main job.
+
+    Attributes:
+        settings: Its configuration.
+        truths: What was planted in its feeds.
+        outcome: What the run did.
+        progress: Every step of it.
+    """
+
+    settings: Settings
+    truths: Truths
+    outcome: RunOutcome
+    progress: Progress
+
+    def rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Query the published file."""
+        return query(self.settings.serving_path, sql, parameters)
+
+    def warehouse_rows(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Query the warehouse."""
+        return query(self.settings.warehouse_path, sql, parameters)
+
+
+@pytest.fixture(scope="session")
+def novaspark(tmp_path_factory: pytest.TempPathFactory) -> NovaSpark:
+    """Three weeks of NovaSpark, 20,000 calls, run as `tokenledger run` does."""
+    folder = tmp_path_factory.mktemp("novaspark")
+    text = DEFAULT_CONFIG_PATH.read_text(encoding="utf-8")
+    lines = {
+        "as_of:": "as_of: 2026-07-22T00:00:00Z",
+        "demo:": f"demo: {{seed: 7, calls: {CALLS}, days: {DAYS}}}",
+    }
+    smaller = [lines.get(line.split(" ")[0], line) for line in text.splitlines()]
+    config = folder / "novaspark.yaml"
+    config.write_text("\n".join(smaller) + "\n", encoding="utf-8")
+    settings = load_settings(config_path=config, state_dir=folder / "state", environ={})
+    progress = Progress()
+    outcome = run_main_job(settings, progress)
+    truths = Truths.from_json((settings.feeds_dir / "truths.json").read_text(encoding="utf-8"))
+    return NovaSpark(settings, truths, outcome, progress)
+
+
+@pytest.fixture(scope="session")
+def built_company(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
+    """The small company after one run; copy it before changing anything."""
+    company = SmallCompany.found(tmp_path_factory.mktemp("small") / "company")
+    outcome = company.run()
+    assert outcome.is_success, outcome
+    return company
+
+
+@pytest.fixture
+def company(built_company: SmallCompany, tmp_path: Path) -> SmallCompany:
+    """A built small company of the test's own."""
+    return built_company.copy_to(tmp_path / "company")

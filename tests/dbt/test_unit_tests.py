@@ -1,0 +1,53 @@
+"""The dbt unit tests of the models: numbers worked by hand, over rows that stand in for a model's parents."""
+
+import json
+from pathlib import Path
+
+import pytest
+from dagster_project.settings import Settings
+from dagster_project.warehouse.dbt import DbtProject, NodeResult
+
+# A view or a table that only renames or groups what others compute shows its arithmetic in theirs.
+MODELS_WITH_UNIT_TESTS = {
+    "stg_table_files__calls",
+    "stg_otlp_files__spans",
+    "stg_genai_prices__rates",
+    "stg_contract_files__terms",
+    "int_usage__calls",
+    "int_usage__calls_rejected",
+    "int_usage__deliveries_ranked",
+    "int_pricing__models_resolved",
+    "int_pricing__rates",
+    "int_pricing__rate_cards",
+    "int_capacity__hours",
+    "int_capacity__call_work",
+    "int_capacity__deployment_hours",
+    "int_capacity__call_costs",
+    "int_billing__lines_classified",
+    "int_value__scores_judged",
+    "fct_calls",
+    "fct_call_charges",
+    "fct_capacity_hours",
+    "fct_use_case_instances",
+    "fct_invoice_lines",
+    "rpt_invoice_reconciliation",
+}
+
+
+@pytest.fixture(scope="module")
+def results(project: DbtProject) -> list[NodeResult]:
+    """What dbt says of each unit test."""
+    return project.build(["test_type:unit"], command="test")
+
+
+def test_every_unit_test_passes(results: list[NodeResult]):
+    assert {node.name: node.message for node in results if node.status != "pass"} == {}
+
+
+def test_every_unit_test_runs_and_every_model_with_arithmetic_has_one(
+    results: list[NodeResult], project: DbtProject, settings: Settings
+):
+    manifest = json.loads(Path(project.manifest_path).read_text(encoding="utf-8"))
+    declared = {node["name"]: node["model"] for node in manifest["unit_tests"].values()}
+    assert {node.name for node in results} == set(declared)
+    assert MODELS_WITH_UNIT_TESTS - set(declared.values()) == set()

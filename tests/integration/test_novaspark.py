@@ -1,0 +1,413 @@
+"""The published tables recover every truth that is planted in the demo company's feeds."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from dagster_project.build import build_defs
+from dagster_project.demo.truths import DeploymentTruth, InvoiceTruth, ratio
+from tests.conftest import CALLS, DAYS, NovaSpark
+
+pytestmark = pytest.mark.integration
+
+MILLION = 1_000_000
+TOKEN_KINDS = ("input", "cache_read", "output", "reasoning", "embedding")
+
+# What the generator calls a bad row, where it is rejected and why.
+REJECTS = {
+    "broken JSON line": ("landing", "json_broken"),
+    "time in the year 2999": ("landing", "value_unparsable"),
+    "time in the year 2099": ("intermediate", "called_in_the_future"),
+    "negative tokens": ("intermediate", "negative_token_count"),
+    "cached tokens above input tokens": ("intermediate", "input_parts_exceed_input"),
+}
+
+
+# ---- the run as a whole
+
+
+def test_run_succeeds_and_builds_every_day_at_once(novaspark: NovaSpark):
+    [(first, last)] = novaspark.outcome.ranges
+    assert novaspark.outcome.failures == []
+    assert novaspark.outcome.is_success
+    assert (first.isoformat(), last.isoformat()) == ("2026-07-01", "2026-07-21")
+    assert (last - first).days + 1 == DAYS
+
+
+def test_every_declared_gate_was_judged_passed_and_is_published(novaspark: NovaSpark):
+    graph = build_defs(settings=novaspark.settings).resolve_asset_graph()
+    declared = {key.name for key in graph.asset_check_keys}
+    results = novaspark.rows(
+        "select gate_name, is_passed, evaluated_count, violation_count, severity from ops.gate_results"
+    )
+    assert {name for name, *_ in results} == declared
+    assert {name for name, is_passed, *_ in results if not is_passed} == set()
+    assert all(evaluated > 0 for _, _, evaluated, *_ in results)
+    assert {name for name, _, _, violations, severity in results if violations and severity == "block"} == set()
+    assert novaspark.outcome.failed_checks == []
+    assert novaspark.outcome.passed_count == len(declared)
+
+
+def test_publication_has_a_row_per_published_relation(novaspark: NovaSpark):
+    published = novaspark.rows("select schema_name, table_name, row_count, as_of from ops.publication")
+    relations = novaspark.rows(
+        "select table_schema, table_name from information_schema.tables where table_schema in ('marts', 'analytics')"
+    )
+    assert {row[:2] for row in published} == set(relations)
+    assert {row[3].isoformat() for row in published} == {"2026-07-22T00:00:00+00:00"}
+    assert {name: count for _, name, count, _ in published}["fct_calls"] == CALLS
+
+
+# ---- usage
+
+
+def test_every_call_is_published_once_under_its_source_and_team(novaspark: NovaSpark):
+    assert dict(novaspark.rows("select source_name, count(*) from marts.fct_calls group by all")) == (
+        novaspark.truths.good_calls_by_source
+    )
+    assert dict(novaspark.rows("select team_name, count(*) from marts.fct_calls group by all")) == (
+        novaspark.truths.good_calls_by_team
+    )
+    assert novaspark.rows("select count(*), count(distinct (source_name, call_id)) from marts.fct_calls") == [
+        (CALLS, CALLS)
+    ]
+
+
+def test_tokens_of_every_team_and_kind_are_the_planted_ones(novaspark: NovaSpark):
+    sums = ", ".join(f"sum({kind}_tokens)" for kind in TOKEN_KINDS)
+    found = {
+        team: counts
+        for team, *counts in novaspark.rows(f"select team_name, {sums} from marts.fct_calls group by team_name")
+    }
+    assert found == {
+        team: [getattr(totals, f"{kind}_tokens") for kind in TOKEN_KINDS]
+        for team, totals in novaspark.truths.totals_by_team.items()
+    }
+
+
+def test_late_calls_lie_on_the_day_on_which_they_were_made(novaspark: NovaSpark):
+    assert novaspark.truths.late
+    for late in novaspark.truths.late:
+        calls = novaspark.warehouse_rows(
+            """
+            select calls.call_id, calls.event_date
+            from intermediate.int_usage__calls_reported as reported
+            inner join marts.fct_calls as calls using (source_name, call_id)
+            where reported.source_name = $source and reported.input_uri like $file
+            """,
+            {"source": late.source_name, "file": f"%/{late.file}"},
+        )
+        assert len(calls) == late.call_count
+        assert {day for _, day in calls} == {late.day}
+
+
+def test_calls_delivered_twice_count_once_and_the_second_delivery_is_kept(novaspark: NovaSpark):
+    repeated = dict(
+        novaspark.warehouse_rows(
+            """
+            select (source_name, event_date), count(*)
+            from intermediate.int_usage__calls_rejected
+            where reject_reason = 'delivered_again'
+            group by all
+            """
+        )
+    )
+    assert repeated == {(item.source_name, item.day): item.call_count for item in novaspark.truths.duplicates}
+
+
+def test_every_bad_row_is_rejected_at_its_border_with_its_reason(novaspark: NovaSpark):
+    landing = novaspark.warehouse_rows(
+        """
+        select source_name, 'landing', reason_code from raw.raw_otlp_files__spans_rejected
+        union all
+        select source_name, 'landing', reason_code from raw.raw_table_files__calls_rejected
+        """
+    )
+    later = novaspark.warehouse_rows(
+        """
+        select source_name, 'intermediate', reject_reason
+        from intermediate.int_usage__calls_rejected
+        where reject_reason <> 'delivered_again'
+        """
+    )
+    assert Counter([*landing, *later]) == {
+        (reject.source_name, *REJECTS[reject.reason]): reject.row_count for reject in novaspark.truths.rejects
+    }
+
+
+def test_unknown_model_is_unpriced_with_its_tokens_and_not_rejected(novaspark: NovaSpark):
+    truth = novaspark.truths.unknown_model
+    [row] = novaspark.rows(
+        """
+        select count(*), count(distinct use_case_instance_id), sum(input_tokens), sum(cache_read_tokens),
+            sum(output_tokens), count(list_cost_usd), count(effective_cost_usd), min(pricing_status_type),
+            max(pricing_status_type), min(unpriced_reason_type), max(unpriced_reason_type)
+        from marts.fct_calls where model_name = $model
+        """,
+        {"model": truth.model_name},
+    )
+    assert row == (
+        truth.call_count, truth.instance_count, truth.input_tokens, truth.cache_read_tokens, truth.output_tokens,
+        0, 0, "unpriced", "unpriced", "unknown_model", "unknown_model",
+    )  # fmt: skip
+    assert novaspark.rows("select sum(unpriced_call_count) from marts.rpt_daily_spend") == [(truth.call_count,)]
+
+
+# ---- prices
+
+
+def _cost_of_days(novaspark: NovaSpark, days: list[Any]) -> tuple[Decimal, int]:
+    [row] = novaspark.rows(
+        """
+        select sum(list_cost_usd), sum(call_count) from marts.rpt_daily_spend
+        where use_case_id = $use_case and event_date in (select unnest($days))
+        """,
+        {"use_case": novaspark.truths.prompt_day.use_case_id, "days": days},
+    )
+    return row[0], row[1]
+
+
+def test_the_tuesday_cost_three_times_its_neighbours(novaspark: NovaSpark):
+    truth = novaspark.truths.prompt_day
+    cost, calls = _cost_of_days(novaspark, [truth.day])
+    near_cost, near_calls = _cost_of_days(novaspark, list(truth.neighbour_days))
+    assert truth.day.strftime("%A") == "Tuesday"
+    assert (cost, calls) == (truth.cost_usd, truth.call_count)
+    assert (near_cost, near_calls) == (truth.neighbour_cost_usd, truth.neighbour_call_count)
+    assert ratio(cost * 2, near_cost) == truth.cost_ratio
+    assert round(truth.cost_ratio, 2) == 3
+
+
+def test_price_change_holds_from_its_day_on_for_every_tier_and_kind(novaspark: NovaSpark):
+    assert novaspark.truths.price_changes
+    for change in novaspark.truths.price_changes:
+        cards = novaspark.rows(
+            f"""
+            select list_{change.unit_kind}_usd_per_unit * {MILLION}
+            from marts.dim_rate_cards
+            where model_id = $model and service_tier = $tier
+                and (valid_to_at = $changed_on or valid_from_at = $changed_on)
+            order by valid_from_at
+            """,
+            {"model": change.model_name, "tier": change.service_tier, "changed_on": f"{change.changed_on}T00:00:00Z"},
+        )
+        assert cards == [(change.before_usd_per_million,), (change.after_usd_per_million,)]
+
+
+def test_charges_are_priced_at_what_held_on_their_day(novaspark: NovaSpark):
+    changes = {(item.service_tier, item.unit_kind): item for item in novaspark.truths.price_changes}
+    charges = novaspark.rows(
+        """
+        select distinct calls.service_tier, charges.unit_kind_type, charges.list_usd_per_unit * 1000000,
+            charges.event_date >= $changed_on
+        from marts.fct_call_charges as charges
+        inner join marts.fct_calls as calls using (source_name, call_id)
+        where calls.model_name = $model
+        """,
+        {
+            "model": novaspark.truths.price_changes[0].model_name,
+            "changed_on": novaspark.truths.price_changes[0].changed_on,
+        },
+    )
+    assert {(tier, kind) for tier, kind, _, _ in charges} <= set(changes)
+    assert {(tier, is_after) for tier, _, _, is_after in charges} >= {("batch", False), ("batch", True)}
+    for tier, kind, price, is_after in charges:
+        change = changes[tier, kind]
+        assert price == (change.after_usd_per_million if is_after else change.before_usd_per_million)
+
+
+def test_discount_lowers_every_unit_price_of_the_provider_from_its_day_on(novaspark: NovaSpark):
+    discount = novaspark.truths.discount
+    charges = novaspark.rows(
+        """
+        select event_date >= $valid_from, contract_id, contracted_usd_per_unit / list_usd_per_unit, count(*)
+        from marts.fct_call_charges as charges
+        inner join marts.fct_calls as calls using (source_name, call_id, event_date)
+        where calls.provider_name = $provider
+        group by all
+        """,
+        {"valid_from": discount.valid_from, "provider": discount.provider_name},
+    )
+    shares = {(is_after, contract, round(Decimal(share), 9)) for is_after, contract, share, _ in charges}
+    assert shares == {
+        (False, None, Decimal(1)),
+        (True, discount.contract_id, 1 - discount.discount_share),
+    }
+
+
+# ---- use cases
+
+
+def test_every_use_case_has_its_instances(novaspark: NovaSpark):
+    assert (
+        dict(novaspark.rows("select use_case_id, instance_count from marts.rpt_use_case_leaderboard"))
+        == novaspark.truths.instances_by_use_case
+    )
+
+
+def test_runaway_loop_is_the_instance_with_the_most_calls(novaspark: NovaSpark):
+    truth = novaspark.truths.runaway_loop
+    top, second = novaspark.rows(
+        """
+        select use_case_id, use_case_instance_id, call_count, started_date, started_at, last_called_at
+        from marts.fct_use_case_instances order by call_count desc limit 2
+        """
+    )
+    assert top == (
+        truth.use_case_id, truth.use_case_instance_id, truth.call_count, truth.day, truth.first_call_at,
+        truth.last_call_at,
+    )  # fmt: skip
+    assert second[2] < truth.call_count
+    assert novaspark.rows(
+        "select count(*) from marts.fct_calls where is_spillover and use_case_instance_id = $instance",
+        {"instance": truth.use_case_instance_id},
+    ) == [(truth.spillover_call_count,)]
+
+
+def test_experiment_arms_have_their_counts_and_their_lift(novaspark: NovaSpark):
+    truth = novaspark.truths.experiment
+    arms = {
+        version: counts
+        for version, *counts in novaspark.rows(
+            """
+            select use_case_version, sum(instance_count), sum(judged_instance_count), sum(success_count)
+            from marts.rpt_use_case_unit_economics where use_case_id = $use_case group by all
+            """,
+            {"use_case": truth.use_case_id},
+        )
+    }
+    assert arms == {
+        arm.use_case_version: [arm.instance_count, arm.outcome_count, arm.success_count]
+        for arm in (truth.control, truth.treatment)
+    }
+    shares = {version: ratio(success, judged) for version, (_, judged, success) in arms.items()}
+    assert shares[truth.treatment.use_case_version] - shares[truth.control.use_case_version] == truth.observed_lift
+
+
+def test_every_kpi_has_its_scores(novaspark: NovaSpark):
+    scores = novaspark.rows("select use_case_id || '/' || kpi_name, count(*) from marts.fct_kpi_scores group by all")
+    assert dict(scores) == novaspark.truths.kpi_rows_by_kpi
+
+
+# ---- capacity
+
+
+def _deployment_hours(novaspark: NovaSpark, truth: DeploymentTruth) -> list[tuple[Any, ...]]:
+    return novaspark.rows(
+        """
+        select hour_at, used_tokens, capacity_tokens, spillover_tokens, spillover_call_count,
+            call_count, units_count, utilization_share
+        from marts.fct_capacity_hours where deployment_id = $deployment order by hour_at
+        """,
+        {"deployment": truth.deployment_id},
+    )
+
+
+def test_deployments_are_used_as_planted_in_every_hour_and_on_the_whole(novaspark: NovaSpark):
+    for truth in novaspark.truths.deployments:
+        hours = _deployment_hours(novaspark, truth)
+        assert len(hours) == 24 * DAYS
+        assert {(row[2], row[6]) for row in hours} == {(truth.capacity_tokens_per_hour, truth.allocated_units)}
+        assert sum(row[1] for row in hours) == truth.used_tokens
+        assert ratio(truth.used_tokens, truth.capacity_tokens_per_hour * len(hours)) == truth.mean_share
+        best = max(hours, key=lambda row: row[1])
+        assert (best[0], ratio(best[1], best[2])) == (truth.best_hour_at, truth.best_hour_share)
+
+
+def test_drafting_deployment_reaches_fifteen_percent_at_its_best_hour(novaspark: NovaSpark):
+    assert novaspark.rows(
+        """
+        select max(max_utilization_share) from marts.rpt_capacity_utilization
+        where deployment_id = 'ptu-drafting-gpt-41'
+        """
+    ) == [(pytest.approx(0.15, abs=1e-6),)]
+
+
+def test_calls_past_capacity_spill_over_and_are_priced_on_demand(novaspark: NovaSpark):
+    for truth in novaspark.truths.deployments:
+        hours = _deployment_hours(novaspark, truth)
+        assert sum(row[4] for row in hours) == truth.spillover_call_count
+        assert sum(row[3] for row in hours) == truth.spillover_tokens
+    assert novaspark.rows(
+        "select pricing_status_type, count(*) from marts.fct_calls where is_spillover group by all"
+    ) == [("priced", novaspark.truths.spillover_call_count)]
+
+
+def test_commitments_cost_what_was_bought_and_show_the_units_that_nobody_uses(novaspark: NovaSpark):
+    for truth in novaspark.truths.commitments:
+        [(cost, unallocated_units, unallocated_cost)] = novaspark.rows(
+            """
+            select sum(cost_usd), max(units_count) filter (where allocation_type = 'unallocated'),
+                sum(unallocated_cost_usd)
+            from marts.fct_capacity_hours where commitment_id = $commitment
+            """,
+            {"commitment": truth.commitment_id},
+        )
+        assert cost == truth.period_cost_usd
+        assert (unallocated_units or 0) == truth.unallocated_units
+        assert unallocated_cost == truth.unallocated_units * truth.usd_per_unit_hour * 24 * DAYS
+
+
+# ---- invoices
+
+
+def _components(novaspark: NovaSpark, invoice: InvoiceTruth) -> dict[str, tuple[Any, ...]]:
+    rows = novaspark.rows(
+        """
+        select component_name, driver_type, billed_cost_usd, ledger_cost_usd, difference_usd, line_count
+        from marts.rpt_invoice_reconciliation
+        where provider_name = $provider and billing_period_start_date = $month
+        """,
+        {"provider": invoice.provider_name, "month": invoice.period_month},
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_every_invoice_adds_up_to_the_cent(novaspark: NovaSpark):
+    totals = dict(novaspark.rows("select invoice_id, sum(billed_cost_usd) from marts.fct_invoice_lines group by all"))
+    assert totals == {invoice.invoice_id: invoice.total_usd for invoice in novaspark.truths.invoices}
+    for invoice in novaspark.truths.invoices:
+        assert sum(row[1] for row in _components(novaspark, invoice).values()) == invoice.total_usd
+
+
+def test_call_lines_reconcile_with_the_ledger_to_their_rounding(novaspark: NovaSpark):
+    for invoice in novaspark.truths.invoices:
+        if not invoice.call_line_count:
+            continue
+        _, billed, ledger, difference, line_count = _components(novaspark, invoice)["calls"]
+        assert (billed, ledger, line_count) == (
+            invoice.call_lines_usd,
+            invoice.contracted_cost_usd,
+            invoice.call_line_count,
+        )
+        assert difference == billed - ledger
+        assert abs(difference) <= line_count * Decimal("0.005")
+
+
+def test_commitment_lines_reconcile_with_what_was_bought(novaspark: NovaSpark):
+    for invoice in novaspark.truths.invoices:
+        bought = [item for item in novaspark.truths.commitments if item.provider_name == invoice.provider_name]
+        if not bought:
+            continue
+        _, billed, ledger, _, _ = _components(novaspark, invoice)["commitment"]
+        assert billed == sum(line.amount_usd for line in invoice.purchase_lines)
+        assert ledger == sum(item.period_cost_usd for item in bought)
+
+
+def test_whatever_no_call_explains_is_a_row_under_its_own_name(novaspark: NovaSpark):
+    for invoice in novaspark.truths.invoices:
+        others = {name: row[1:3] for name, row in _components(novaspark, invoice).items() if row[0] == "other"}
+        assert others == {line.description: (line.amount_usd, None) for line in invoice.other_lines}
+
+
+def test_planted_invoice_difference_is_the_named_line(novaspark: NovaSpark):
+    truth = novaspark.truths.invoice_difference
+    assert novaspark.rows(
+        """
+        select billed_cost_usd, ledger_cost_usd from marts.rpt_invoice_reconciliation
+        where provider_name = $provider and billing_period_start_date = $month and component_name = $line
+        """,
+        {"provider": truth.provider_name, "month": truth.period_month, "line": truth.line_name},
+    ) == [(truth.amount_usd, None)]
