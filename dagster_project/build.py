@@ -49,7 +49,7 @@ def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any]
         ),
         export_assets(settings),
     ]
-    jobs = schedules.jobs(settings, partitions)
+    jobs = schedules.jobs(settings)
     return dg.Definitions(
         assets=assets,
         asset_checks=ledger_checks(settings, parts),

@@ -31,7 +31,7 @@ _MONTH_BEGIN = "0 6 1-3 * *"
 _SATURDAY = 5
 
 
-def jobs(settings: Settings, partitions: dg.PartitionsDefinition) -> list[UnresolvedAssetJobDefinition]:
+def jobs(settings: Settings) -> list[UnresolvedAssetJobDefinition]:
     """Give the jobs: everything that is pulled, each feed's pull, the build, the exports."""
     demo = dg.AssetSelection.assets(DEMO_FEEDS) if demo_assets(settings) else None
     pulled = dg.AssetSelection.groups(RAW_GROUP)
@@ -52,7 +52,6 @@ def jobs(settings: Settings, partitions: dg.PartitionsDefinition) -> list[Unreso
         dg.define_asset_job(
             BUILD_WAREHOUSE,
             selection=dg.AssetSelection.groups(*BUILT_GROUPS),
-            partitions_def=partitions,
             description="Build, judge and publish a range of days.",
         ),
         dg.define_asset_job(

@@ -83,7 +83,6 @@ def test_settings_derive_every_path_from_the_state_directory(tmp_path: Path):
     assert settings.reference_dir == DEFAULT_REFERENCE_DIR
     assert export_environment(settings) == {
         "TOKENLEDGER_WAREHOUSE": str(state / "warehouse.duckdb"),
-        "TOKENLEDGER_SEEDS_DIR": str(DEFAULT_REFERENCE_DIR),
     }
 
 

@@ -18,16 +18,13 @@ from dagster_project.publish.exports import MANIFEST_NAME, export_period, period
 from dagster_project.publish.serving import ReplacedDays, build_serving
 from dagster_project.settings import Settings
 from dagster_project.warehouse import restatement
-from dagster_project.warehouse.calendar import Calendar, Window
+from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL, Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DailyTable
 from dagster_project.warehouse.run_window import run_window
 
 SERVING = "serving_warehouse"
 EXPORTS = "finance_exports"
-
-# Keeps an open-ended window inside the calendar of Python when days are added to it.
-_A_YEAR = timedelta(days=365)
 
 
 def serving_assets(
@@ -76,7 +73,7 @@ def serving_assets(
 
         with progress.step("publish", SERVING) as step, open_warehouse(settings) as con:
             _require_finished(con, window)
-            judged_suites = [_over_window(con, suite, window) for suite in suites]
+            judged_suites = [_over_window(con, suite, window, daily_tables) for suite in suites]
             manifest = build_serving(
                 warehouse_path=settings.warehouse_path,
                 serving_path=settings.serving_path,
@@ -151,14 +148,19 @@ def _replaced_days(tables: Mapping[str, DailyTable], window: Window, calendar: C
     """Say which days of each daily table a run built; nothing when it built them all, for a copy is simpler then."""
     if window == calendar.window(calendar.first_date, calendar.last_date):
         return {}
+    widened = {name: _widened(window, table.rebuilt_days_around) for name, table in tables.items()}
     return {
-        name: ReplacedDays(
-            day_column=table.day_column,
-            first_date=window.first_date - timedelta(days=table.rebuilt_days_around),
-            last_date=min(window.last_date, date.max - _A_YEAR) + timedelta(days=table.rebuilt_days_around),
-        )
-        for name, table in tables.items()
+        name: ReplacedDays(day_column=tables[name].day_column, first_date=days.first_date, last_date=days.last_date)
+        for name, days in widened.items()
     }
+
+
+def _widened(window: Window, days: int) -> Window:
+    """Widen a window at both ends; an open end stays as it is."""
+    return Window(
+        first_date=max(window.first_date - timedelta(days=days), BEFORE_ALL),
+        last_date=AFTER_ALL if window.last_date == AFTER_ALL else window.last_date + timedelta(days=days),
+    )
 
 
 def published_periods(serving_path: Path) -> list[str]:
@@ -212,19 +214,23 @@ def _require_finished(con: duckdb.DuckDBPyConnection, window: Window) -> None:
         )
 
 
-def _over_window(con: duckdb.DuckDBPyConnection, suite: Suite, window: Window) -> Suite:
-    """Restrict a dated suite to the run's days; when they hold no row, to the latest day before their end that does.
+def _over_window(
+    con: duckdb.DuckDBPyConnection, suite: Suite, window: Window, tables: Mapping[str, DailyTable]
+) -> Suite:
+    """Restrict a dated suite to the days built; when they hold no row, to the latest day before their end that does.
 
     What was published before was judged when it was built, and is what the cross-stage gates leave untouched.
     """
     if suite.day_column is None:
         return suite
+    table = tables.get(suite.relation.removeprefix("marts."))
+    built = _widened(window, table.rebuilt_days_around if table else 0)
     found = con.execute(
         f"select max({suite.day_column}) from {suite.relation} where {suite.day_column} <= $last",
-        {"last": window.last_date},
+        {"last": built.last_date},
     ).fetchone()
-    latest = found[0] if found and found[0] is not None else window.last_date
-    return suite.over_window(min(window.first_date, latest), window.last_date + timedelta(days=1))
+    latest = found[0] if found and found[0] is not None else built.last_date
+    return suite.over_window(min(built.first_date, latest), built.last_date + timedelta(days=1))
 
 
 def _as_of(con: duckdb.DuckDBPyConnection, settings: Settings, now: datetime) -> datetime:

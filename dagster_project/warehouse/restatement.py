@@ -194,8 +194,14 @@ def pending_ranges(con: duckdb.DuckDBPyConnection) -> list[tuple[date, date]]:
     """Give the ranges of days that wait for a build, both ends inclusive, in the order in which they are built.
 
     The latest comes first: a score of a later day counts for the instance of an earlier one, never the other way.
+    After a build that was not published all come as one range: two ranges that were both written and not published
+    would each keep the other from being published.
     """
-    return contiguous_ranges(pending_days(con))[::-1]
+    days = pending_days(con)
+    attempted = con.execute(
+        "select 1 from ops.restatements where built_at is null and attempted_at is not null limit 1"
+    ).fetchone()
+    return [(min(days), max(days))] if attempted else contiguous_ranges(days)[::-1]
 
 
 def pending_days(con: duckdb.DuckDBPyConnection) -> set[date]:

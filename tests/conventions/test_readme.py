@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from dagster_project.cli import main
 
 BRANCH = re.compile(r"^(?P<indent>(?:[│ ] {3}|\s{4})*)[├└]── (?P<text>.*)$")

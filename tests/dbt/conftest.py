@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources import discover
 from dagster_project.warehouse.connection import open_warehouse
@@ -36,7 +37,9 @@ def project(settings: Settings) -> DbtProject:
     with open_warehouse(settings) as con:
         refresh_views(con, LandingZone(settings.landing_dir), discover().values())
     bound = DbtProject(settings)
-    nodes = bound.build(["resource_type:seed", "resource_type:model"], exclude=["resource_type:test"])
+    nodes = bound.build(
+        ["resource_type:seed", "resource_type:model"], exclude=["resource_type:test", "resource_type:unit_test"]
+    )
     assert [(node.name, node.message) for node in nodes if not node.is_ok] == []
     return bound
 

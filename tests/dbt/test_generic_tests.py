@@ -12,9 +12,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from dagster_project.warehouse.dbt import DBT_PROJECT_DIR
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
+
+from dagster_project.warehouse.dbt import DBT_PROJECT_DIR
 
 GENERIC_TESTS = DBT_PROJECT_DIR / "tests" / "generic"
 # The window of the run: two days in the middle of July.
@@ -96,7 +97,10 @@ def _cases() -> list[Case]:
         "a integer, b integer",
         {"condition": "a <= b or a = 100", "shown_columns": ["a", "b"]},
         passing=(["(1, 1)", "(1, 2)", "(100, 1)"], []),
-        violating=(["(1, 1)", "(2, 1)", "(1, null)"], [("condition_broken", "1", None), ("condition_broken", "2", "1")]),
+        violating=(
+            ["(1, 1)", "(2, 1)", "(1, null)"],
+            [("condition_broken", "1", None), ("condition_broken", "2", "1")],
+        ),
         no_rows=([], [("nothing_judged", None, None)]),
     )
     add(
@@ -179,6 +183,4 @@ def test_every_generic_test_is_shown_to_pass_to_bite_and_to_fail_over_nothing():
     shown = {(case.test, case.situation) for case in CASES}
     tests = {path.stem for path in GENERIC_TESTS.glob("*.sql")}
     assert tests
-    assert {
-        (test, situation) for test in tests for situation in ("passing", "violating", "no_rows")
-    } - shown == set()
+    assert {(test, situation) for test in tests for situation in ("passing", "violating", "no_rows")} - shown == set()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from dagster_project.settings import Settings
 from dagster_project.warehouse.dbt import DbtProject, NodeResult
 

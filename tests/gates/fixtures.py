@@ -108,7 +108,9 @@ TABLES: dict[str, str] = {
         {_DAY}, 'openai' as provider_name, 'gpt-' || position as model_name, 'support' as team_name,
         'uc' as use_case_id, cast(1046.25 as decimal(38, 15)) as effective_cost_usd
     """),
-    "marts.dim_models": _two_rows("'openai' as provider_name, 'gpt-' || position as model_name"),
+    "marts.dim_models": _two_rows(
+        "'openai' as reported_provider_name, 'openai' as provider_name, 'gpt-' || position as model_name"
+    ),
     "marts.dim_use_cases": _two_rows("'uc-' || position as use_case_id"),
     "marts.fct_use_case_instances": _two_rows(f"""
         'uc' as use_case_id, {_nulls("varchar", "use_case_version")},

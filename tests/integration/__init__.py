@@ -1,0 +1,1 @@
+"""Whole runs of the main job, looked at from the published tables."""

@@ -170,7 +170,7 @@ class SmallCompany:
 
     def run(self, progress: Progress | None = None) -> RunOutcome:
         """Run the main job in this process, with the run history in memory: on disk it takes longer than the run."""
-        with mock.patch.object(runner, "dagster_instance", lambda _: dg.DagsterInstance.ephemeral()):
+        with mock.patch.object(runner, "dagster_instance", return_value=dg.DagsterInstance.ephemeral()):
             return runner.run_main_job(self.settings, progress or Progress())
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -52,12 +52,15 @@ class RealRun:
     outcome: RunOutcome
 
     def warehouse(self, sql: str) -> list[tuple[Any, ...]]:
+        """Query the warehouse."""
         return query(self.settings.warehouse_path, sql)
 
     def serving(self, sql: str) -> list[tuple[Any, ...]]:
+        """Query the published file."""
         return query(self.settings.serving_path, sql)
 
     def exported(self, table: str, period: str, sql: str) -> list[tuple[Any, ...]]:
+        """Query an exported Parquet table of a month, `$path`."""
         path = self.settings.exports_dir / period / f"{table}.parquet"
         with duckdb.connect() as con:
             return con.execute(sql, {"path": str(path)}).fetchall()
@@ -71,7 +74,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> RealRun:
         environ={"SHARED_DATA": str(SHARED_DATA)},
     )
     # The run history of 322 days is kept in memory; on disk it takes longer than the run.
-    with mock.patch.object(runner, "dagster_instance", lambda _: dg.DagsterInstance.ephemeral()):
+    with mock.patch.object(runner, "dagster_instance", return_value=dg.DagsterInstance.ephemeral()):
         outcome = runner.run_main_job(settings, Progress())
     return RealRun(settings, outcome)
 

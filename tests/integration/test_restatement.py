@@ -67,6 +67,10 @@ class Chapter:
         return {row[0] for row in rows[0] ^ rows[1]}
 
 
+def _of_instance(columns: str, instance: str) -> str:
+    return f"select {columns} from marts.fct_use_case_instances where use_case_instance_id = '{instance}'"
+
+
 def _requested(company: SmallCompany) -> list[Range] | str:
     """Pull the sources as the schedule does, then ask the sensor as the daemon does."""
     defs = build_defs(settings=company.settings)
@@ -193,14 +197,14 @@ def test_late_record_restates_its_own_day_and_no_other(story: Story):
     assert chapter.changed_days("fct_calls", "columns(*)") == {WEDNESDAY}
     assert chapter.changed_days("rpt_daily_spend", "columns(*)") == {WEDNESDAY}
     assert chapter.changed_days("fct_capacity_hours", "columns(*)") == set()
-    instance = f"select call_count, cost_usd from marts.fct_use_case_instances where use_case_instance_id = 'run-{WEDNESDAY}-10'"
+    instance = _of_instance("call_count, cost_usd", f"run-{WEDNESDAY}-10")
     assert query(chapter.before, instance) == [(3, 3 * CALL_COST)]
     assert query(chapter.after, instance) == [(4, 4 * CALL_COST)]
 
 
 def test_late_first_call_moves_its_instance_to_the_day_before(story: Story):
     chapter = story.chapters["late calls"]
-    moved = f"select started_date, call_count, cost_usd from marts.fct_use_case_instances where use_case_instance_id = 'run-{THURSDAY}-10'"
+    moved = _of_instance("started_date, call_count, cost_usd", f"run-{THURSDAY}-10")
     assert query(chapter.before, moved) == [(THURSDAY, 3, 3 * CALL_COST)]
     assert query(chapter.after, moved) == [(WEDNESDAY, 4, 4 * CALL_COST)]
     assert chapter.changed_days("fct_use_case_instances", "columns(*)", "started_date") == {WEDNESDAY, THURSDAY}
@@ -227,9 +231,7 @@ def test_corrected_file_restates_its_days_and_replaces_what_it_said(story: Story
 def test_late_score_restates_its_day_and_the_day_of_its_instance(story: Story):
     chapter = story.chapters["correction"]
     assert chapter.requested == chapter.outcome.ranges == [(SATURDAY, SATURDAY), (MONDAY, TUESDAY)]
-    solved = (
-        f"select is_success, value_usd from marts.fct_use_case_instances where use_case_instance_id = 'run-{MONDAY}-10'"
-    )
+    solved = _of_instance("is_success, value_usd", f"run-{MONDAY}-10")
     assert query(chapter.before, solved) == [(True, 6)]
     assert query(chapter.after, solved) == [(False, 0)]
     assert chapter.changed_days("fct_use_case_instances", "columns(*)", "started_date") == {MONDAY, TUESDAY}

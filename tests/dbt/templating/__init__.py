@@ -4,7 +4,7 @@ sqlfluff loads the project's own macros (`load_macros_from_path`) and knows `ref
 rest that macros call is here, read from `dbt_project.yml` where that states it. Nothing here runs in the pipeline.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,10 +46,12 @@ class _Adapter:
             if f"{prefix}__{macro_name}" in context:
                 macro: Callable[..., str] = context.resolve(f"{prefix}__{macro_name}")
                 return macro
-        msg = f"Looked for {macro_name} among the macros; neither duckdb__{macro_name} nor default__{macro_name} is one."
+        msg = (
+            f"Looked for {macro_name} among the macros; neither duckdb__{macro_name} nor default__{macro_name} is one."
+        )
         raise LookupError(msg)
 
 
 adapter = _Adapter()
-modules = SimpleNamespace(datetime=datetime)
+modules = SimpleNamespace(datetime=dt)
 target = SimpleNamespace(schema="main", type="duckdb")

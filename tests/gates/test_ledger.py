@@ -1,0 +1,203 @@
+"""Every cross-stage gate passes on a ledger of two days that balances, and fails on each way of not balancing.
+
+The ledger: on 1 July the feed `calls` brings three records, of which two are calls and one is rejected; on 2 July two,
+of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import duckdb
+import pytest
+
+from dagster_project.gates.gate import GateResult, GateRun
+from dagster_project.gates.ledger import GATES_DIR, LEDGER_GATES
+from dagster_project.gates.sql_gate import judge
+
+RUN = GateRun(run_id="run-1", checked_at=datetime(2026, 7, 3, tzinfo=UTC))
+EVERYTHING = (date(1970, 1, 1), date(9999, 12, 30))
+
+USAGE_ROWS = "intermediate__usage_rows_conserved"
+TOKENS = "marts__fct_calls_tokens_conserved"
+CHARGES = "marts__fct_call_charges_costs_conserved"
+REPORT = "marts__rpt_daily_spend_costs_conserved"
+INSTANCES = "marts__fct_use_case_instances_costs_conserved"
+CAPACITY = "marts__fct_capacity_hours_costs_conserved"
+INVOICES = "marts__fct_invoice_lines_amounts_conserved"
+
+LEDGER = """
+    create table ops.landing_files as from (values
+        ('usage', 'calls', date '2026-07-01', 3),
+        ('usage', 'calls', date '2026-07-02', 2),
+        ('kpis', 'scores', date '2026-07-01', 9)
+    ) as t (feed, source_name, event_date, row_count);
+
+    create table intermediate.int_usage__calls_rejected as from (values
+        ('calls', date '2026-07-01', 50, 5)
+    ) as t (source_name, event_date, reported_input_tokens, reported_output_tokens);
+
+    create table intermediate.int_usage__records_not_calls as from (values
+        ('calls', date '2026-07-02', 1)
+    ) as t (source_name, event_date, record_count);
+
+    create table marts.fct_calls as
+    select
+        'calls' as source_name, call_id, event_date,
+        cast(60 as bigint) as input_tokens, cast(30 as bigint) as cache_read_tokens,
+        cast(0 as bigint) as cache_write_5m_tokens, cast(0 as bigint) as cache_write_1h_tokens,
+        cast(0 as bigint) as input_audio_tokens, cast(0 as bigint) as input_image_tokens,
+        cast(10 as bigint) as embedding_tokens, cast(7 as bigint) as output_tokens,
+        cast(3 as bigint) as reasoning_tokens, cast(0 as bigint) as output_audio_tokens,
+        cast(0.003 as decimal(38, 15)) as list_cost_usd, cast(0.002 as decimal(38, 15)) as contracted_cost_usd,
+        cast(0.002 as decimal(38, 15)) as effective_cost_usd, 'priced' as pricing_status_type,
+        'support' as use_case_id, 'run-1' as use_case_instance_id, cast(null as varchar) as deployment_id
+    from (values ('a', date '2026-07-01'), ('b', date '2026-07-01'), ('c', date '2026-07-02'))
+        as t (call_id, event_date);
+
+    create table intermediate.int_usage__calls_reported as
+    select source_name, event_date, 100 as reported_input_tokens, 10 as reported_output_tokens from marts.fct_calls
+    union all
+    from intermediate.int_usage__calls_rejected;
+
+    create table marts.fct_call_charges as
+    select
+        calls.call_id, calls.event_date, unit_kind_type, true as is_call_priced,
+        cast(list_cost_usd_of_kind as decimal(38, 15)) as list_cost_usd,
+        cast(contracted_cost_usd_of_kind as decimal(38, 15)) as contracted_cost_usd
+    from marts.fct_calls as calls
+    cross join (values ('input', 0.001, 0.001), ('output', 0.002, 0.001))
+        as kinds (unit_kind_type, list_cost_usd_of_kind, contracted_cost_usd_of_kind);
+
+    create table marts.rpt_daily_spend as
+    select
+        event_date, count(*) as call_count, sum(list_cost_usd) as list_cost_usd,
+        sum(contracted_cost_usd) as contracted_cost_usd, sum(effective_cost_usd) as effective_cost_usd
+    from marts.fct_calls group by event_date;
+
+    create table marts.fct_use_case_instances as
+    select 'support' as use_case_id, 'run-1' as use_case_instance_id, date '2026-07-01' as started_date,
+        cast(3 as bigint) as call_count, cast(0.006 as decimal(38, 15)) as priced_cost_usd;
+
+    create table marts.dim_commitments as
+    select 'pool' as commitment_id, cast(2 as bigint) as bought_count, cast(1.5 as decimal(18, 9)) as usd_per_unit_hour;
+
+    create table marts.dim_deployments as select 'own' as deployment_id, 'pool' as commitment_id;
+
+    insert into marts.fct_calls by name
+    select 'own' as source_name, 'p' as call_id, date '2026-07-01' as event_date, 0 as input_tokens,
+        0 as cache_read_tokens, 0 as cache_write_5m_tokens, 0 as cache_write_1h_tokens, 0 as input_audio_tokens,
+        0 as input_image_tokens, 0 as embedding_tokens, 0 as output_tokens, 0 as reasoning_tokens,
+        0 as output_audio_tokens, 0.25 as effective_cost_usd, 'provisioned' as pricing_status_type,
+        'own' as deployment_id;
+    insert into ops.landing_files values ('usage', 'own', date '2026-07-01', 1);
+    update marts.rpt_daily_spend set call_count = 3, effective_cost_usd = 0.254 where event_date = date '2026-07-01';
+
+    create table marts.fct_capacity_hours as
+    select 'pool' as commitment_id, timestamptz '2026-07-01 00:00:00+00' + hour * interval 1 hour as hour_at,
+        date '2026-07-01' as event_date, cast(2 as bigint) as units_count, cast(3 as decimal(28, 9)) as cost_usd,
+        cast(case when hour = 0 then 0.25 else 0 end as decimal(28, 9)) as used_cost_usd
+    from range(24) as hours (hour);
+
+    create table staging.stg_focus_files__charges as from (values
+        ('bill'), ('bill'), ('bill')
+    ) as t (source_name);
+
+    create table intermediate.int_billing__lines_classified as from (values
+        ('bill', cast(20.5 as decimal(38, 18))), ('bill', cast(0.02022672899 as decimal(38, 18)))
+    ) as t (source_name, billed_cost_in_billing_currency);
+
+    create table marts.fct_invoice_lines as
+    select source_name, billed_cost_in_billing_currency as billed_cost_usd,
+        cast(null as varchar) as unconverted_reason_type
+    from intermediate.int_billing__lines_classified;
+"""
+
+# Per gate, what breaks the ledger, and how many things then do not balance (a day and the window as a whole are two).
+BREACHES: list[tuple[str, str, int]] = [
+    (USAGE_ROWS, "delete from marts.fct_calls where call_id = 'a'", 2),
+    (USAGE_ROWS, "delete from intermediate.int_usage__calls_rejected", 2),
+    (USAGE_ROWS, "insert into ops.landing_files values ('usage', 'lost', date '2026-07-02', 4)", 2),
+    (USAGE_ROWS, "update marts.fct_calls set event_date = date '2026-07-02' where call_id = 'a'", 2),
+    (TOKENS, "update marts.fct_calls set reasoning_tokens = 4 where call_id = 'c'", 2),
+    (TOKENS, "update marts.fct_calls set cache_read_tokens = 29 where call_id = 'a'", 2),
+    (TOKENS, "delete from intermediate.int_usage__calls_rejected", 2),
+    (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'", 2),
+    (CHARGES, "update marts.fct_call_charges set contracted_cost_usd = 0.001000000000001 where call_id = 'a'", 2),
+    (REPORT, "update marts.rpt_daily_spend set effective_cost_usd = effective_cost_usd + 0.000000000000001", 3),
+    (REPORT, "delete from marts.rpt_daily_spend where event_date = date '2026-07-02'", 2),
+    (REPORT, "update marts.rpt_daily_spend set call_count = 4 where event_date = date '2026-07-01'", 2),
+    (INSTANCES, "update marts.fct_use_case_instances set call_count = 2", 2),
+    (INSTANCES, "update marts.fct_use_case_instances set priced_cost_usd = 0.004", 2),
+    (
+        CAPACITY,
+        "update marts.fct_capacity_hours set cost_usd = 2.999999999 where hour_at::varchar like '%05:00:00%'",
+        1,
+    ),
+    (CAPACITY, "update marts.fct_calls set effective_cost_usd = 0.26 where call_id = 'p'", 1),
+    (INVOICES, "update marts.fct_invoice_lines set billed_cost_usd = 20.49 where billed_cost_usd > 1", 1),
+    (INVOICES, "delete from marts.fct_invoice_lines where billed_cost_usd < 1", 1),
+    (INVOICES, "insert into marts.fct_invoice_lines values ('nobody', 1, null)", 1),
+]
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for schema in ("ops", "staging", "intermediate", "marts"):
+            connection.execute(f"create schema {schema}")
+        connection.execute(LEDGER)
+        yield connection
+
+
+def _judge(con: duckdb.DuckDBPyConnection, name: str, window: tuple[date, date] = EVERYTHING) -> GateResult:
+    [gate] = [item for item in LEDGER_GATES if item.gate.gate_name == name]
+    return judge(con, gate.gate, gate.sql, {"min_date": window[0], "max_date": window[1]}, run=RUN)
+
+
+@pytest.mark.parametrize("gate", LEDGER_GATES, ids=lambda item: item.gate.gate_name)
+def test_gate_passes_on_a_ledger_that_balances(con: duckdb.DuckDBPyConnection, gate: object):
+    result = _judge(con, gate.gate.gate_name)  # type: ignore[attr-defined]
+    assert (result.is_passed, result.violation_count) == (True, 0), result.sample_json
+    assert result.evaluated_count > 0
+
+
+@pytest.mark.parametrize(("name", "breach", "violations"), BREACHES)
+def test_gate_fails_on_a_ledger_that_does_not_balance(
+    con: duckdb.DuckDBPyConnection, name: str, breach: str, violations: int
+):
+    con.execute(breach)
+    result = _judge(con, name)
+    assert (result.is_passed, result.violation_count) == (False, violations), result.sample_json
+
+
+@pytest.mark.parametrize(
+    ("name", "breach_of_2_july"),
+    [
+        (USAGE_ROWS, "delete from marts.fct_calls where call_id = 'c'"),
+        (TOKENS, "update marts.fct_calls set reasoning_tokens = 4 where call_id = 'c'"),
+        (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'"),
+        (REPORT, "delete from marts.rpt_daily_spend where event_date = date '2026-07-02'"),
+    ],
+)
+def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, breach_of_2_july: str):
+    con.execute(breach_of_2_july)
+    assert _judge(con, name, (date(2026, 7, 1), date(2026, 7, 1))).is_passed
+    assert not _judge(con, name, (date(2026, 7, 2), date(2026, 7, 2))).is_passed
+
+
+@pytest.mark.parametrize("name", [CAPACITY, INVOICES])
+def test_gate_with_nothing_to_judge_fails(con: duckdb.DuckDBPyConnection, name: str):
+    for table in ("marts.fct_capacity_hours", "marts.fct_invoice_lines", "intermediate.int_billing__lines_classified",
+                  "staging.stg_focus_files__charges"):  # fmt: skip
+        con.execute(f"delete from {table}")
+    result = _judge(con, name)
+    assert (result.is_passed, result.evaluated_count) == (False, 0)
+
+
+def test_every_gate_has_its_file_and_every_file_its_gate():
+    assert {path.stem for path in GATES_DIR.glob("*.sql")} == {item.gate.gate_name for item in LEDGER_GATES}
+
+
+def test_every_gate_is_shown_to_fail():
+    assert {name for name, *_ in BREACHES} == {item.gate.gate_name for item in LEDGER_GATES}

@@ -1,0 +1,96 @@
+"""The one assembly path: what a configuration becomes, without running it."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+
+from dagster_project.build import build_defs, configured_parts, daily_partitions
+from dagster_project.gates.gate import is_gate_name
+from dagster_project.settings import Settings
+from tests.integration.small_company import SmallCompany
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
+    return SmallCompany.found(tmp_path_factory.mktemp("small") / "company")
+
+
+@pytest.fixture(scope="module")
+def graph(company: SmallCompany) -> AssetGraph:
+    return build_defs(settings=company.settings).resolve_asset_graph()
+
+
+def _with(settings: Settings, **changes: object) -> Settings:
+    return settings.model_copy(update=changes)
+
+
+def test_partitions_are_the_days_up_to_the_as_of_instant(company: SmallCompany):
+    keys = daily_partitions(company.settings).get_partition_keys()
+    assert keys == [f"2026-03-0{day}" for day in range(2, 9)]
+    later = _with(company.settings, as_of=datetime(2026, 3, 9, 0, 0, 1, tzinfo=UTC))
+    assert daily_partitions(later).get_partition_keys()[-1] == "2026-03-09"
+
+
+def test_partitions_without_an_as_of_instant_reach_today(company: SmallCompany):
+    today = datetime.now(UTC).date()
+    keys = daily_partitions(_with(company.settings, as_of=None, start_date=date(2026, 3, 2))).get_partition_keys()
+    assert keys[0] == "2026-03-02"
+    assert keys[-1] in {today.isoformat(), datetime.now(UTC).date().isoformat()}
+
+
+def test_parts_are_what_sources_and_reference_data_feed(company: SmallCompany, tmp_path: Path):
+    assert configured_parts(company.settings) == {"usage", "use_cases", "invoices", "kpis", "capacity"}
+    only_usage = company.settings.sources[:1]
+    assert configured_parts(_with(company.settings, sources=only_usage, reference_dir=tmp_path)) == {"usage"}
+    other = SmallCompany(tmp_path)
+    other.write("seed_commitments.csv", ["commitment_id", ""])
+    other.write("seed_use_cases.csv", ["use_case_id", "support"])
+    settings = _with(company.settings, sources=only_usage, reference_dir=tmp_path)
+    assert configured_parts(settings) == {"usage", "use_cases"}
+
+
+def test_every_asset_belongs_to_a_stage_and_says_what_it_is(graph: AssetGraph):
+    groups = {graph.get(key).group_name for key in graph.materializable_asset_keys}
+    assert groups == {"raw", "reference", "staging", "intermediate", "marts", "analytics", "publish"}
+    undescribed = {key.to_user_string() for key in graph.materializable_asset_keys if not graph.get(key).description}
+    assert undescribed == set()
+
+
+def test_serving_waits_for_every_mart_and_exports_for_serving(graph: AssetGraph):
+    marts = {key for key in graph.materializable_asset_keys if graph.get(key).group_name == "marts"}
+    serving = graph.get(dg.AssetKey("serving_warehouse"))
+    assert marts <= serving.parent_keys
+    assert graph.get(dg.AssetKey("finance_exports")).parent_keys == {dg.AssetKey("serving_warehouse")}
+
+
+def test_data_flow_one_way_through_the_stages(graph: AssetGraph):
+    order = ["raw", "reference", "staging", "intermediate", "marts", "analytics", "publish"]
+    backwards = {
+        (parent.to_user_string(), key.to_user_string())
+        for key in graph.materializable_asset_keys
+        for parent in graph.get(key).parent_keys & graph.materializable_asset_keys
+        if order.index(str(graph.get(parent).group_name)) > order.index(str(graph.get(key).group_name))
+    }
+    assert backwards == set()
+
+
+def test_every_check_is_named_like_a_gate(graph: AssetGraph):
+    names = {key.name for key in graph.asset_check_keys}
+    assert len(names) == len(graph.asset_check_keys)
+    assert {name for name in names if not is_gate_name(name)} == set()
+
+
+def test_feed_that_is_not_configured_has_no_gate(company: SmallCompany, tmp_path: Path):
+    other = company.copy_without_state(tmp_path / "company")
+    text = (other.root / "company.yaml").read_text(encoding="utf-8")
+    without = [line for line in text.splitlines() if "invoices" not in line]
+    other.write("company.yaml", without)
+    checks = build_defs(settings=other.settings).resolve_asset_graph().asset_check_keys
+    assert {key.name for key in checks if "invoice" in key.name or "focus" in key.name} == set()
+
+
+def test_company_without_a_demo_section_has_no_demo_asset(graph: AssetGraph):
+    assert dg.AssetKey("novaspark_feeds") not in graph.materializable_asset_keys

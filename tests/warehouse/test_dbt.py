@@ -1,0 +1,137 @@
+"""The dbt project as a library: what it is told, what it answers, and that a build leaves the file free."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import orjson
+import pytest
+
+from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL
+from dagster_project.warehouse.dbt import (
+    DBT_PROJECT_DIR,
+    DbtProject,
+    NodeResult,
+    daily_tables,
+    dbt_arguments,
+    discovered_vars,
+    project_dir,
+    window_vars,
+)
+from tests.integration.small_company import SmallCompany
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return SmallCompany.found(tmp_path / "company").settings
+
+
+def _option(arguments: list[str], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+# ---- arguments
+
+
+def test_window_vars_are_iso_dates():
+    assert window_vars(date(2026, 3, 3), date(2026, 3, 5)) == {"min_date": "2026-03-03", "max_date": "2026-03-05"}
+    assert window_vars(BEFORE_ALL, AFTER_ALL) == {"min_date": "1970-01-01", "max_date": "9999-12-30"}
+
+
+def test_window_vars_refuse_a_window_that_ends_before_it_begins():
+    with pytest.raises(ValueError, match="ends on 2026-03-02, before it begins on 2026-03-03"):
+        window_vars(date(2026, 3, 3), date(2026, 3, 2))
+
+
+def test_discovered_vars_name_the_staging_models_that_exist():
+    found = discovered_vars()
+    assert found == {
+        "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls"],
+        "rate_models": ["stg_genai_prices__rates"],
+    }
+    staging = {path.stem for path in (DBT_PROJECT_DIR / "models" / "staging").rglob("*.sql")}
+    assert {model for models in found.values() for model in models} <= staging
+
+
+def test_dbt_arguments_keep_everything_that_is_written_in_the_state_directory(settings: Settings):
+    arguments = dbt_arguments("build", settings=settings)
+    for option in ("--project-dir", "--profiles-dir", "--target-path", "--log-path"):
+        assert Path(_option(arguments, option)).is_relative_to(settings.state_dir)
+    assert "--no-send-anonymous-usage-stats" in arguments
+
+
+def test_dbt_arguments_carry_selection_and_vars(settings: Settings):
+    arguments = dbt_arguments(
+        "build", settings=settings, select=["a", "b"], exclude=["c"], variables={"max_date": "2026-03-05", "n": 1}
+    )
+    assert arguments[arguments.index("--select") + 1 : arguments.index("--exclude")] == ["a", "b"]
+    assert _option(arguments, "--exclude") == "c"
+    assert orjson.loads(_option(arguments, "--vars")) == {"max_date": "2026-03-05", "n": 1}
+    assert "--select" not in dbt_arguments("parse", settings=settings)
+
+
+# ---- results
+
+
+@pytest.mark.parametrize(
+    ("status", "is_ok"),
+    [("success", True), ("pass", True), ("warn", True), ("fail", False), ("error", False), ("skipped", False)],
+)
+def test_node_is_ok_when_it_did_what_it_should(status: str, is_ok: bool):
+    node = NodeResult("model.tokenledger.a", "a", "model", status, None, "", 0.1, "")
+    assert node.is_ok == is_ok
+
+
+def test_daily_tables_are_the_incremental_models_of_a_stage():
+    def model(name: str, stage: str, **config: str) -> dict[str, object]:
+        return {"name": name, "resource_type": "model", "fqn": ["tokenledger", stage, "x", name], "config": config}
+
+    nodes = [
+        model("fct_calls", "marts", materialized="incremental", day_column="event_date"),
+        model(
+            "fct_use_case_instances",
+            "marts",
+            materialized="incremental",
+            day_column="started_date",
+            rebuild_days_around="instance_horizon_days",
+        ),
+        model("dim_models", "marts", materialized="table"),
+        model("int_capacity__call_work", "intermediate", materialized="incremental", day_column="event_date"),
+    ]
+    found = daily_tables({"nodes": {str(index): node for index, node in enumerate(nodes)}}, "marts")
+    assert {name: (table.day_column, table.rebuilt_days_around) for name, table in found.items()} == {
+        "fct_calls": ("event_date", 0),
+        "fct_use_case_instances": ("started_date", 2),
+    }
+
+
+# ---- the project itself
+
+
+def test_project_copy_holds_the_companys_own_seeds(settings: Settings):
+    assert not settings.reference_dir.is_relative_to(PROJECT_ROOT)
+    DbtProject(settings).prepare()
+    copied = project_dir(settings).parent / "seeds" / "seed_commitments.csv"
+    assert copied.read_bytes() == (settings.reference_dir / "seed_commitments.csv").read_bytes()
+
+
+def test_project_is_parsed_once_and_again_when_reference_data_change(settings: Settings):
+    project = DbtProject(settings)
+    parsed_at = project.prepare().stat().st_mtime_ns
+    assert DbtProject(settings).prepare().stat().st_mtime_ns == parsed_at
+    seed = settings.reference_dir / "seed_budgets.csv"
+    seed.write_text(seed.read_text(encoding="utf-8") + "b-1,team,millers,2026-03-01,10\n", encoding="utf-8")
+    assert DbtProject(settings).prepare().stat().st_mtime_ns > parsed_at
+
+
+def test_build_reports_every_node_and_leaves_environment_and_file_free(settings: Settings):
+    environment = dict(os.environ)
+    results = DbtProject(settings).build(["resource_type:seed"], exclude=["resource_type:unit_test"])
+    seeds = {node.name: node for node in results if node.resource_type == "seed"}
+    assert set(seeds) == {path.stem for path in settings.reference_dir.glob("*.csv")}
+    assert {node.name: node.message for node in seeds.values() if not node.is_ok} == {}
+    assert dict(os.environ) == environment
+    with duckdb.connect(str(settings.warehouse_path)) as con:
+        assert con.execute("select bought_units from reference.seed_commitments").fetchall() == [(2,)]

@@ -1,0 +1,96 @@
+"""Landing files as views of the warehouse: only what the manifest names, typed when there is nothing."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dagster_project.sources import discover
+from dagster_project.warehouse.raw import raw_table, record_landings, refresh_views
+from tests.sources.pulling import Pulled, pull
+
+CALLS = "at,id,n\n2026-07-01T10:00:00Z,a,5\n2026-07-02T11:00:00Z,b,7\nyesterday,c,1\n"
+COLUMNS = {"event_at": "at", "call_id": "id", "input_tokens": "n"}
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("create schema raw")
+        connection.execute("create schema ops")
+        yield connection
+
+
+def _pull(folder: Path, content: str, hour: int = 0) -> Pulled:
+    (folder / "calls.csv").write_text(content, encoding="utf-8")
+    now = datetime(2026, 10, 1, hour, tzinfo=UTC)
+    return pull(folder, "table_files", path=str(folder / "calls.csv"), format="csv", columns=COLUMNS, now=now)
+
+
+def test_raw_tables_are_named_after_kind_and_entity():
+    connector = discover()["genai_prices"]
+    assert [raw_table(connector, entity) for entity in connector.entities] == [
+        "raw_genai_prices__rates",
+        "raw_genai_prices__model_patterns",
+    ]
+
+
+@pytest.mark.parametrize("kind", sorted(discover()))
+def test_kind_that_has_landed_nothing_is_an_empty_view_of_every_column(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, kind: str
+):
+    pulled = _pull(tmp_path, CALLS)
+    connector = discover()[kind]
+    if kind != "table_files":
+        refresh_views(con, pulled.zone, [connector])
+        for entity in connector.entities:
+            relation = con.sql(f"select * from raw.{raw_table(connector, entity)}")
+            assert set(relation.columns) >= set(entity.schema.names)
+            assert relation.fetchall() == []
+
+
+def test_view_shows_current_records_and_rejects(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    pulled = _pull(tmp_path, CALLS)
+    refresh_views(con, pulled.zone, [discover()["table_files"]])
+    calls = "select call_id, input_tokens, event_date, source_name from raw.raw_table_files__calls order by call_id"
+    assert con.execute(calls).fetchall() == [
+        ("a", 5, date(2026, 7, 1), "feed"),
+        ("b", 7, date(2026, 7, 2), "feed"),
+    ]
+    rejected = "select record_index, reason_code from raw.raw_table_files__calls_rejected"
+    assert con.execute(rejected).fetchall() == [(2, "value_unparsable")]
+
+
+def test_view_of_a_corrected_input_shows_the_correction_only(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    _pull(tmp_path, CALLS)
+    pulled = _pull(tmp_path, CALLS.replace(",5\n", ",50\n").replace("yesterday,c,1\n", ""), hour=1)
+    refresh_views(con, pulled.zone, [discover()["table_files"]])
+    assert con.execute("select sum(input_tokens), count(*) from raw.raw_table_files__calls").fetchall() == [(57, 2)]
+    assert con.execute("select count(*) from raw.raw_table_files__calls_rejected").fetchall() == [(0,)]
+
+
+def test_file_that_no_manifest_names_is_not_read(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    pulled = _pull(tmp_path, CALLS)
+    file = pulled.landing.files[0].path
+    file.with_name("f" * 32 + ".parquet").write_bytes(file.read_bytes())
+    refresh_views(con, pulled.zone, [discover()["table_files"]])
+    assert con.execute("select count(*) from raw.raw_table_files__calls").fetchall() == [(2,)]
+
+
+def test_landings_are_mirrored_row_for_row_and_replaced(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    pulled = _pull(tmp_path, CALLS)
+    for _ in range(2):
+        record_landings(con, pulled.zone.current())
+    assert con.execute(
+        "select source_name, feed, rows_read_count, rows_landed_count, rows_rejected_count, input_tokens "
+        "from ops.landings"
+    ).fetchall() == [("feed", "usage", 3, 2, 1, 12)]
+    assert con.execute("select event_date, row_count from ops.landing_files order by event_date").fetchall() == [
+        (date(2026, 7, 1), 1),
+        (date(2026, 7, 2), 1),
+    ]
+    record_landings(con, [])
+    assert con.execute("select count(*) from ops.landings").fetchall() == [(0,)]
