@@ -62,7 +62,7 @@ def serving_assets(
         now = datetime.now(UTC)
         window = run_window(context.run.tags, settings)
         run = GateRun(
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             checked_at=now,
             window_start_date=window.first_date,
             window_end_date=window.last_date,
@@ -79,7 +79,7 @@ def serving_assets(
                 serving_path=settings.serving_path,
                 built_at=now,
                 as_of=_as_of(con, settings, now),
-                gate_results=_earlier_results(con, context.run_id),
+                gate_results=_earlier_results(con, context.run.run_id),
                 judge_candidate=judge_candidate,
                 replaced_days=_replaced_days(daily_tables, window, calendar),
                 connection=con,
@@ -259,5 +259,5 @@ def _earlier_results(con: duckdb.DuckDBPyConnection, run_id: str) -> list[GateRe
 
 
 def _run_start(context: dg.AssetExecutionContext, now: datetime) -> datetime:
-    stats = context.instance.get_run_stats(context.run_id)
+    stats = context.instance.get_run_stats(context.run.run_id)
     return datetime.fromtimestamp(stats.start_time, UTC) if stats.start_time else now

@@ -177,7 +177,7 @@ def _fail_if_any(context: dg.AssetExecutionContext, nodes: Sequence[NodeResult])
 
 def _gate_run(context: dg.AssetExecutionContext, window: Window) -> GateRun:
     return GateRun(
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         checked_at=datetime.now(UTC),
         window_start_date=window.first_date,
         window_end_date=window.last_date,

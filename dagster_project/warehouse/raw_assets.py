@@ -75,7 +75,7 @@ def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[Sourc
                 record_landings(con, zone.current())
                 days = _note(con, settings, connector, landings)
                 pending = restatement.pending_days(con)
-        run = GateRun(run_id=context.run_id, checked_at=datetime.now(UTC))
+        run = GateRun(run_id=context.run.run_id, checked_at=datetime.now(UTC))
         with progress.step("raw gates", connector.kind), open_warehouse(settings) as con:
             judged = [_over_pending(suite, landings, pending, Calendar.of(settings)) for suite in suites]
             results = evaluate_suites(database_path=settings.warehouse_path, suites=judged, run=run, connection=con)
