@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,8 @@ class DailyTable:
 
 def daily_tables(manifest: Mapping[str, Any], stage: str) -> dict[str, DailyTable]:
     """Give a stage's tables that are built day by day, from the manifest."""
-    project_vars = dbt_project_vars()
     return {
-        node["name"]: DailyTable(
-            day_column=node["config"]["day_column"],
-            rebuilt_days_around=int(project_vars.get(str(node["config"].get("rebuild_days_around", "")), 0)),
-        )
+        node["name"]: DailyTable(day_column=node["config"]["day_column"], rebuilt_days_around=rebuilt_days_around(node))
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model"
         and node["fqn"][1] == stage
@@ -82,6 +79,13 @@ def daily_tables(manifest: Mapping[str, Any], stage: str) -> dict[str, DailyTabl
     }
 
 
+def rebuilt_days_around(node: Mapping[str, Any]) -> int:
+    """Give the days before and after the window that a model's build replaces too: the value of the var it names."""
+    name = node["config"].get("rebuild_days_around")
+    return int(dbt_project_vars()[name]) if name else 0
+
+
+@cache
 def dbt_project_vars() -> dict[str, Any]:
     """Give the defaults of the project's vars."""
     content = YAML(typ="safe").load(DBT_PROJECT_DIR / "dbt_project.yml")

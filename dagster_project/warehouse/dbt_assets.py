@@ -23,7 +23,7 @@ from dagster_project.sources import discover
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
-from dagster_project.warehouse.dbt import DBT_PROJECT_DIR, DbtProject, NodeResult, window_vars
+from dagster_project.warehouse.dbt import DBT_PROJECT_DIR, DbtProject, NodeResult, rebuilt_days_around, window_vars
 from dagster_project.warehouse.landing import LandingZone
 from dagster_project.warehouse.raw import refresh_views
 from dagster_project.warehouse.run_window import run_window
@@ -254,17 +254,20 @@ def _judged(
 def _evaluated_count(
     con: duckdb.DuckDBPyConnection, model: Mapping[str, Any], test: Mapping[str, Any], run: GateRun
 ) -> int:
-    """Count what a test judged: the window's rows, or the latest day's before its end (macros/judged.sql)."""
+    """Count what a test judged: the built days' rows, or the latest day's before their end (macros/judged.sql)."""
     relation = f'"{model["schema"]}"."{model["name"]}"'
     day_column = (test.get("test_metadata") or {}).get("kwargs", {}).get("day_column")
     if not day_column or run.window_start_date is None:
         counted = con.execute(f"select count(*) from {relation}").fetchone()
     else:
+        around = f"to_days({rebuilt_days_around(model)})"
+        last = f"cast($last + {around} as date)"
         counted = con.execute(
             f"""
             select count(*) from {relation}
-            where {day_column} <= $last and {day_column} >= (
-                select least($first, max({day_column})) from {relation} where {day_column} <= $last
+            where {day_column} <= {last} and {day_column} >= (
+                select least(cast($first - {around} as date), max({day_column})) from {relation}
+                where {day_column} <= {last}
             )
             """,
             {"first": run.window_start_date, "last": run.window_end_date},

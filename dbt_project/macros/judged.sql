@@ -1,27 +1,37 @@
 {#-
-    What a test judges: the rows of the window, or, when the window holds none, of the latest day before its end
-    that has rows. A model without a day column is judged whole. A test over nothing fails: `nothing_judged`
-    is a violation of every test.
+    What a test judges: the rows of the days that the run built, or, when they hold none, of the latest day before
+    their end that has rows. What is dated by the start of an instance is built for the horizon around the window too.
+    A model without a day column is judged whole. A test over nothing fails: `nothing_judged` is a violation of every
+    test.
 -#}
 
-{% macro judged(model, day_column, days_before=0) -%}
+{% macro judged_days_around(day_column) -%}
+    {{ return(var('instance_horizon_days') if day_column == 'started_date' else 0) }}
+{%- endmacro %}
+
+{% macro judged(model, day_column) -%}
+    {%- set days = judged_days_around(day_column) -%}
     select *
     from {{ model }}
     {%- if day_column %}
     where
-        {{ day_column }} <= {{ window_end() }}
+        {{ day_column }} <= {{ window_end(days) }}
         and {{ day_column }} >= (
-            select least({{ window_start(days_before) }}, max(latest.{{ day_column }}))
+            select least({{ window_start(days) }}, max(latest.{{ day_column }}))
             from {{ model }} as latest
-            where latest.{{ day_column }} <= {{ window_end() }}
+            where latest.{{ day_column }} <= {{ window_end(days) }}
         )
     {%- endif %}
 {%- endmacro %}
 
-{% macro violations_of(predicate, columns=[]) -%}
+{#- The judged rows are named once only: named twice, an engine keeps them all, every column of them. -#}
+{% macro violations_of(predicate, columns, model, day_column) -%}
     select '{{ predicate }}' as violation{% for column in columns %}, cast({{ column }} as varchar) as {{ column }}{% endfor %}
     from violating
     union all
     select 'nothing_judged' as violation{% for column in columns %}, cast(null as varchar) as {{ column }}{% endfor %}
-    where not exists (select 1 from judged_rows)
+    where not exists (
+        select 1 from {{ model }}
+        {%- if day_column %} where {{ day_column }} <= {{ window_end(judged_days_around(day_column)) }}{% endif %}
+    )
 {%- endmacro %}

@@ -9,5 +9,5 @@
         where {% for column in columns %}{{ column }} < 0{{ ' or ' if not loop.last }}{% endfor %}
     )
 
-    {{ violations_of('below_zero', columns) }}
+    {{ violations_of('below_zero', columns, model, day_column) }}
 {% endtest %}

@@ -9,5 +9,5 @@
         where {% for column in columns %}{{ column }} is null{{ ' or ' if not loop.last }}{% endfor %}
     )
 
-    {{ violations_of('null', columns) }}
+    {{ violations_of('null', columns, model, day_column) }}
 {% endtest %}

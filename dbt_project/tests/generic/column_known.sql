@@ -14,5 +14,5 @@
             {%- endif %}
     )
 
-    {{ violations_of('unknown_value', [column]) }}
+    {{ violations_of('unknown_value', [column], model, day_column) }}
 {% endtest %}

@@ -10,5 +10,5 @@
         where coalesce(not ({{ condition }}), true)
     )
 
-    {{ violations_of('condition_broken', shown_columns) }}
+    {{ violations_of('condition_broken', shown_columns, model, day_column) }}
 {% endtest %}

@@ -10,5 +10,5 @@
         having count(*) > 1
     )
 
-    {{ violations_of('not_unique', columns) }}
+    {{ violations_of('not_unique', columns, model, day_column) }}
 {% endtest %}
