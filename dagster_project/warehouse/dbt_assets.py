@@ -256,9 +256,16 @@ def _evaluated_count(
 ) -> int:
     """Count what a test judged: the built days' rows, or the latest day's before their end (macros/judged.sql)."""
     relation = f'"{model["schema"]}"."{model["name"]}"'
-    day_column = (test.get("test_metadata") or {}).get("kwargs", {}).get("day_column")
+    arguments = (test.get("test_metadata") or {}).get("kwargs", {})
+    day_column = arguments.get("day_column")
     if not day_column or run.window_start_date is None:
         counted = con.execute(f"select count(*) from {relation}").fetchone()
+    elif arguments.get("latest_day_only"):
+        counted = con.execute(
+            f"select count(*) from {relation} "
+            f"where {day_column} = (select max({day_column}) from {relation} where {day_column} <= $last)",
+            {"last": run.window_end_date},
+        ).fetchone()
     else:
         around = f"to_days({rebuilt_days_around(model)})"
         last = f"cast($last + {around} as date)"

@@ -19,7 +19,7 @@ from dagster_project.warehouse.dbt import DBT_PROJECT_DIR
 
 GENERIC_TESTS = DBT_PROJECT_DIR / "tests" / "generic"
 # The window of the run: two days in the middle of July.
-VARIABLES = {"min_date": "2026-07-10", "max_date": "2026-07-11"}
+VARIABLES = {"min_date": "2026-07-10", "max_date": "2026-07-11", "instance_horizon_days": 2}
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,14 @@ def _cases() -> list[Case]:
         passing_on_the_last_day_before_an_empty_window=(["(1, '2026-07-07')", "(null, '2026-07-06')"], []),
         rows_after_the_window_only=(["(1, '2026-07-12')"], [("nothing_judged", None)]),
         rows_without_a_day=(["(1, null)"], [("nothing_judged", None)]),
+    )
+    # What is dated by the start of an instance is built, and judged, for the horizon around the window too.
+    add(
+        "grain_unique",
+        "a integer, started_date date",
+        {"columns": ["a"], "day_column": "started_date"},
+        violating_between_days_of_the_horizon=(["(1, '2026-07-08')", "(1, '2026-07-13')"], [("not_unique", "1")]),
+        violating_beyond_the_horizon=(["(1, '2026-07-07')", "(1, '2026-07-13')", "(1, '2026-07-14')"], []),
     )
     return cases
 
