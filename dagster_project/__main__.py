@@ -31,7 +31,7 @@ CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
     ("mypy",),
-    ("sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models"),
+    ("sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models", "sql"),
     ("pytest", "--cov", "--cov-fail-under=85"),
 )
 

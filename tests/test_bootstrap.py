@@ -243,7 +243,7 @@ def test_tests_without_arguments_run_every_check_in_order(here: Machine):
         ["ruff", "check"],
         ["ruff", "format", "--check"],
         ["mypy"],
-        ["sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models"],
+        ["sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models", "sql"],
         ["pytest", "--cov", "--cov-fail-under=85"],
     ]
 
