@@ -61,14 +61,18 @@ def measure(work: Work, **arguments: object) -> Measurement:
         return Measurement(process_s=process_s, **json.loads(answer.read_text(encoding="utf-8")))
 
 
+def peak_memory_bytes() -> int:
+    """Give the largest resident set of this process so far."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _answer(name: str, arguments: str, answer: str) -> None:
     module, _, function = name.partition(":")
     work: Work = getattr(importlib.import_module(module), function)
     started = time.perf_counter()
     found = work(**json.loads(arguments))
     work_s = time.perf_counter() - started
-    peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    content = {"work_s": work_s, "peak_bytes": peak_bytes, "found": found}
+    content = {"work_s": work_s, "peak_bytes": peak_memory_bytes(), "found": found}
     Path(answer).write_text(json.dumps(content, default=str), encoding="utf-8")
     sys.stderr.flush()
     os._exit(0)  # DuckDB 2.0 reports leaks of its own in the interpreter's teardown

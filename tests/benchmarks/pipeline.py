@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.company import Company
+from tests.benchmarks.measure import peak_memory_bytes
 
 PULL_STAGES = ("raw", "raw gates")
 """Stages that the aim for the warehouse does not count: reading feed files and judging what landed."""
@@ -36,7 +37,8 @@ def run_job(folder: str) -> Mapping[str, Any]:
     """Run the main job as the command line does, in this process.
 
     Returns:
-        Seconds of the job, of its imports, and of each step as (stage, name, seconds); the ranges that were built.
+        Seconds of the job and of its imports; each step as (stage, name, seconds, peak bytes of the process by its
+        end); the ranges that were built.
     """
     started = time.perf_counter()
     from dagster_project.progress import Progress  # noqa: PLC0415 - what importing takes is measured too
@@ -44,7 +46,8 @@ def run_job(folder: str) -> Mapping[str, Any]:
 
     imported = time.perf_counter()
     settings = Company(Path(folder)).settings()
-    progress = Progress()
+    peak_bytes: list[int] = []
+    progress = Progress(on_end=lambda _: peak_bytes.append(peak_memory_bytes()))
     outcome = run_main_job(settings, progress)
     ended = time.perf_counter()
     if not outcome.is_success:
@@ -53,7 +56,9 @@ def run_job(folder: str) -> Mapping[str, Any]:
     return {
         "seconds": ended - imported,
         "import_s": imported - started,
-        "steps": [(step.stage, step.name, step.seconds) for step in progress.steps],
+        "steps": [
+            (step.stage, step.name, step.seconds, peak) for step, peak in zip(progress.steps, peak_bytes, strict=True)
+        ],
         "ranges": [f"{first}..{last}" for first, last in outcome.ranges],
         "warehouse_bytes": settings.warehouse_path.stat().st_size,
     }
