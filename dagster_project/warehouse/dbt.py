@@ -102,11 +102,14 @@ def discovered_vars() -> dict[str, list[str]]:
             if connector.feed == "usage"
             for entity in connector.entities
         ),
-        "rate_models": sorted(
-            f"stg_{connector.kind}__rates"
-            for connector in connectors
-            if connector.feed == "rates" and any(entity.name == "rates" for entity in connector.entities)
-        ),
+        **{
+            f"{entity_name.removesuffix('s')}_models": sorted(
+                f"stg_{connector.kind}__{entity_name}"
+                for connector in connectors
+                if connector.feed == "rates" and any(entity.name == entity_name for entity in connector.entities)
+            )
+            for entity_name in ("rates", "multipliers")
+        },
     }
 
 
@@ -172,9 +175,15 @@ class DbtProject:
         return self._settings.dbt_dir / "target" / "manifest.json"
 
     def variables(self) -> dict[str, Any]:
-        """Give the vars that do not depend on the run: the staging models and the value equations."""
-        equations = [equation.as_dbt_var() for equation in compile_equations(self._settings.reference_dir)]
-        return {**discovered_vars(), "value_equations": equations}
+        """Give the vars that do not depend on the run: staging models, precedence of rates, value equations."""
+        connectors = discover()
+        return {
+            **discovered_vars(),
+            "rate_precedence": [
+                source.name for source in self._settings.sources if connectors[source.kind].feed == "rates"
+            ],
+            "value_equations": [equation.as_dbt_var() for equation in compile_equations(self._settings.reference_dir)],
+        }
 
     def prepare(self) -> Path:
         """Parse the project unless the stored manifest is of these very files; give the manifest's path."""

@@ -88,3 +88,91 @@
 {% macro utc_hour(instant) -%}
     date_trunc('hour', {{ instant }})
 {%- endmacro %}
+
+{#- Minutes from Monday 00:00 UTC to an instant's minute; the epoch began on a Thursday. -#}
+{% macro week_minute(instant) -%}
+    {{ return(adapter.dispatch('week_minute')(instant)) }}
+{%- endmacro %}
+
+{% macro default__week_minute(instant) -%}
+    cast(mod(floor(unix_seconds({{ instant }}) / 60) + 4320, 10080) as int)
+{%- endmacro %}
+
+{% macro duckdb__week_minute(instant) -%}
+    cast(((epoch_us({{ instant }}) // 60000000) + 4320) % 10080 as integer)
+{%- endmacro %}
+
+{#- A map from the rows' keys to their values, of the rows that meet the condition; null when none does. -#}
+{% macro map_of(key, value, condition) -%}
+    {{ return(adapter.dispatch('map_of')(key, value, condition)) }}
+{%- endmacro %}
+
+{% macro default__map_of(key, value, condition) -%}
+    map_from_entries(collect_list(struct({{ key }}, {{ value }})) filter (where {{ condition }}))
+{%- endmacro %}
+
+{% macro duckdb__map_of(key, value, condition) -%}
+    map_from_entries(
+            list(struct_pack(k := {{ key }}, v := {{ value }})) filter (where {{ condition }})
+        )
+{%- endmacro %}
+
+{#- Σ quantity × price over a map of quantities and one of prices; null as soon as a price is missing. -#}
+{% macro sum_of_products(quantities, prices) -%}
+    {{ return(adapter.dispatch('sum_of_products')(quantities, prices)) }}
+{%- endmacro %}
+
+{% macro default__sum_of_products(quantities, prices) -%}
+    aggregate(
+            map_entries({{ quantities }}),
+            cast(0 as decimal(38, 15)),
+            (total, entry) -> cast(total + entry.value * {{ prices }}[entry.key] as decimal(38, 15))
+        )
+{%- endmacro %}
+
+{% macro duckdb__sum_of_products(quantities, prices) -%}
+    list_reduce(
+            list_transform(
+                map_entries({{ quantities }}),
+                lambda entry: cast(entry.value * {{ prices }}[entry.key] as decimal(38, 15))
+            ),
+            lambda total, cost: cast(total + cost as decimal(38, 15)),
+            cast(0 as decimal(38, 15))
+        )
+{%- endmacro %}
+
+{#- One text of all rows' columns in a group, the same in whatever order the rows come. -#}
+{% macro content_of_group(columns) -%}
+    {{ return(adapter.dispatch('content_of_group')(columns)) }}
+{%- endmacro %}
+
+{% macro default__content_of_group(columns) -%}
+    array_join(
+            array_sort(collect_list(concat_ws(
+                '|'{% for column in columns %}, coalesce(cast({{ column }} as string), 'null'){% endfor %}
+            ))),
+            ';'
+        )
+{%- endmacro %}
+
+{% macro duckdb__content_of_group(columns) -%}
+    array_to_string(
+            list_sort(list(concat_ws(
+                '|'{% for column in columns %}, coalesce(cast({{ column }} as varchar), 'null'){% endfor %}
+            ))),
+            ';'
+        )
+{%- endmacro %}
+
+{#- One row per entry of a map, as a structure of key and value. -#}
+{% macro exploded_entries(map) -%}
+    {{ return(adapter.dispatch('exploded_entries')(map)) }}
+{%- endmacro %}
+
+{% macro default__exploded_entries(map) -%}
+    explode(map_entries({{ map }}))
+{%- endmacro %}
+
+{% macro duckdb__exploded_entries(map) -%}
+    unnest(map_entries({{ map }}))
+{%- endmacro %}

@@ -16,9 +16,15 @@
     {{ return(unit_kind ~ ('_count' if unit_kind in ('web_search', 'request') else '_tokens')) }}
 {%- endmacro %}
 
+{#- Is the row's unit kind one that has no column of its own? -#}
+{% macro is_other_kind() -%}
+    unit_kind not in ('{{ unit_kinds() | join("', '") }}')
+{%- endmacro %}
+
 {#-
-    The kind whose price stands in where a rate card has none of its own. Audio, images and searches have no
-    stand-in: without a price of their own they are unpriced. A request is charged only where a card says so.
+    The kinds whose prices stand in, nearest first, where a list has none of its own. Images and video that a model
+    reads are tokens of its input. Audio, what a model draws or speaks, and searches have no stand-in: without a price
+    of their own they are unpriced. A request is charged only where a card says so.
 -#}
 {% macro price_fallbacks() -%}
     {{ return({
@@ -26,20 +32,45 @@
         'cache_write_5m': ['input'],
         'cache_write_1h': ['cache_write_5m', 'input'],
         'reasoning': ['output'],
+        'input_image': ['input'],
+        'input_video': ['input'],
+        'cache_read_image': ['cache_read', 'input_image', 'input'],
         'embedding': ['input'],
     }) }}
 {%- endmacro %}
 
-{#- What makes a rate card: whose it is, and each kind's prices and where they come from. -#}
-{% macro rate_card_columns() -%}
-    {%- set columns = ['provider_name', 'rate_provider_name', 'model_id', 'service_tier'] -%}
-    {%- for kind in unit_kinds() -%}
-        {%- do columns.extend([
-            kind ~ '_contract_id', 'list_' ~ kind ~ '_usd_per_unit', 'contracted_' ~ kind ~ '_usd_per_unit',
-            'is_' ~ kind ~ '_price_fallback',
-        ]) -%}
-    {%- endfor -%}
-    {{ return(columns) }}
+{#- What makes a rate card: each kind's prices and what they rest on. -#}
+{% macro price_content_columns() -%}
+    {{ return([
+        'unit_kind', 'list_usd_per_unit', 'contracted_usd_per_unit', 'rate_id', 'contract_id', 'spend_contract_id',
+    ]) }}
+{%- endmacro %}
+
+{#- Place of a rate source in the declared precedence, the first being 1; undeclared sources come last. -#}
+{% macro precedence_of(source_name) -%}
+    case
+        {%- for name in var('rate_precedence') %}
+        when {{ source_name }} = '{{ name }}' then {{ loop.index }}
+        {%- endfor %}
+        when {{ source_name }} is not null then 9999
+    end
+{%- endmacro %}
+
+{#- Do two relations speak of the same priced group? -#}
+{% macro same_group(one, other) -%}
+    {{ one }}.reported_provider_name = {{ other }}.reported_provider_name
+            and {{ one }}.reported_model_name = {{ other }}.reported_model_name
+            and {{ one }}.service_tier = {{ other }}.service_tier
+            and {{ one }}.region_key = {{ other }}.region_key
+{%- endmacro %}
+
+{#- Does a rate's region, null being everywhere, cover a call's? `eu` covers `eu-west-1`. -#}
+{% macro region_covers(rate_region, region_key) -%}
+    (
+        {{ rate_region }} is null
+        or {{ region_key }} = {{ rate_region }}
+        or {{ region_key }} like concat({{ rate_region }}, '-%')
+    )
 {%- endmacro %}
 
 {#- Σ quantity × unit price over all kinds; null as soon as a used kind has no price. -#}
@@ -50,6 +81,10 @@
     {%- set price = 'coalesce(' ~ price ~ ', 0)' if kind == 'request' else price %}
     {{ '+ ' if not loop.first }}case when {{ quantity }} = 0 then 0 else {{ quantity }} * {{ price }} end
     {%- endfor %}
+    + case
+        when {{ quantities }}.other_units is null then 0
+        else {{ sum_of_products(quantities ~ '.other_units', prices ~ '.' ~ price_prefix ~ '_other_usd_per_unit') }}
+    end
 {%- endmacro %}
 
 {#- The canonical columns of a usage staging model, in order. -#}

@@ -1,5 +1,9 @@
 with
 
+provider_aliases as (
+    select * from {{ ref('seed_provider_aliases') }}
+),
+
 catalogue_rates as (
     {%- for model in var('rate_models') %}
     select
@@ -7,12 +11,16 @@ catalogue_rates as (
         provider_name,
         model_id,
         service_tier,
+        region_id,
         unit_kind,
-        evidence_url as evidence,
-        usd_per_unit,
+        pricing_currency,
+        evidence,
+        unit_price,
         context_over_tokens,
         context_up_to_tokens,
-        2 as source_rank,
+        week_minute_from,
+        week_minute_to,
+        is_threshold_inclusive,
         valid_from_at,
         valid_to_at,
         known_from_at
@@ -21,19 +29,50 @@ catalogue_rates as (
     {%- endfor %}
 ),
 
--- A company's own statement of a list price goes before a public catalogue.
+ranked_rates as (
+    select
+        catalogue_rates.source_name,
+        coalesce(provider_aliases.provider_name, lower(catalogue_rates.provider_name)) as provider_name,
+        catalogue_rates.model_id,
+        cast(null as varchar) as model_like,
+        catalogue_rates.service_tier,
+        lower(catalogue_rates.region_id) as region_id,
+        catalogue_rates.unit_kind,
+        catalogue_rates.pricing_currency,
+        catalogue_rates.evidence,
+        catalogue_rates.unit_price,
+        catalogue_rates.context_over_tokens,
+        catalogue_rates.context_up_to_tokens,
+        catalogue_rates.week_minute_from,
+        catalogue_rates.week_minute_to,
+        {{ precedence_of('catalogue_rates.source_name') }} as source_rank,
+        catalogue_rates.is_threshold_inclusive,
+        catalogue_rates.valid_from_at,
+        catalogue_rates.valid_to_at,
+        catalogue_rates.known_from_at
+    from catalogue_rates
+    left join provider_aliases on lower(catalogue_rates.provider_name) = provider_aliases.reported_provider_name
+),
+
+-- A company's own statement of a list price goes before every public catalogue.
 stated_rates as (
     select
         source_name,
         provider_name,
         model_pattern as model_id,
+        model_like,
         coalesce(service_tier, 'standard') as service_tier,
+        region_id,
         unit_kind,
+        pricing_currency,
         evidence,
-        usd_per_unit,
-        cast(-1 as bigint) as context_over_tokens,
-        cast(null as bigint) as context_up_to_tokens,
-        1 as source_rank,
+        unit_price,
+        context_over_tokens,
+        context_up_to_tokens,
+        week_minute_from,
+        week_minute_to,
+        0 as source_rank,
+        is_threshold_inclusive,
         valid_from_at,
         valid_to_at,
         known_from_at
@@ -46,7 +85,7 @@ stated_rates as (
 unioned as (
     select * from stated_rates
     union all
-    select * from catalogue_rates
+    select * from ranked_rates
 ),
 
 -- A rate ends where the next one of the same key begins; of two that begin together, the one known later holds.
@@ -58,8 +97,9 @@ closed as (
             coalesce(
                 lead(valid_from_at) over (
                     partition by
-                        source_name, provider_name, model_id, service_tier, unit_kind, context_over_tokens
-                    order by valid_from_at, known_from_at, usd_per_unit, evidence
+                        source_name, provider_name, model_id, service_tier, region_id, unit_kind,
+                        context_over_tokens, week_minute_from
+                    order by valid_from_at, known_from_at, unit_price, evidence
                 ),
                 cast('9999-12-31' as timestamp with time zone)
             )
@@ -69,19 +109,26 @@ closed as (
 
 final as (
     select
-        md5(concat_ws(
-            '|', source_name, provider_name, model_id, service_tier, unit_kind, context_over_tokens, valid_from_at
-        )) as rate_id,
+        {{ content_hash([
+            'source_name', 'provider_name', 'model_id', 'service_tier', 'region_id', 'unit_kind',
+            'context_over_tokens', 'week_minute_from', 'valid_from_at',
+        ]) }} as rate_id,
         source_name,
         provider_name,
         model_id,
+        model_like,
         service_tier,
+        region_id,
         unit_kind,
+        pricing_currency,
         evidence,
-        usd_per_unit,
+        unit_price,
         context_over_tokens,
         context_up_to_tokens,
+        week_minute_from,
+        week_minute_to,
         source_rank,
+        is_threshold_inclusive,
         valid_from_at,
         closed_valid_to_at as valid_to_at,
         known_from_at

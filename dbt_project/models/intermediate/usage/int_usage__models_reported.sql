@@ -17,12 +17,13 @@ final as (
         provider_name,
         model_name,
         service_tier,
+        region_id,
         count(*) as call_count,
         sum(coalesce(reported_input_tokens, 0)) as reported_input_tokens,
         sum(coalesce(reported_output_tokens, 0)) as reported_output_tokens
     from calls
     where {{ in_window('event_date') }}
-    group by event_date, provider_name, model_name, service_tier
+    group by event_date, provider_name, model_name, service_tier, region_id
 )
 
 select * from final

@@ -10,53 +10,71 @@ rate_cards as (
     select * from {{ ref('dim_rate_cards') }}
 ),
 
+{#- What every charge takes over from its call. -#}
+{%- set call_columns = [
+    'source_name', 'call_id', 'rate_card_key', 'pricing_status_type', 'list_cost_usd', 'event_date',
+] -%}
+
 used as (
     {% for kind in unit_kinds() %}
     {%- set quantity = quantity_column(kind) -%}
     select
-        calls.source_name,
-        calls.call_id,
+        {% for column in call_columns -%}
+        {{ column }},
+        {% endfor -%}
         '{{ kind }}' as unit_kind_type,
-        calls.rate_card_key,
-        rate_cards.{{ kind }}_contract_id as contract_id,
-        calls.pricing_status_type,
-        calls.{{ quantity }} as quantity_units,
-        rate_cards.list_{{ kind }}_usd_per_unit as list_usd_per_unit,
-        rate_cards.contracted_{{ kind }}_usd_per_unit as contracted_usd_per_unit,
-        rate_cards.is_{{ kind }}_price_fallback as is_price_fallback,
-        calls.list_cost_usd is not null as is_call_priced,
-        calls.event_date
+        cast({{ quantity }} as decimal(18, 3)) as quantity_units
     from calls
-    left join rate_cards on calls.rate_card_key = rate_cards.rate_card_key
-    where calls.{{ quantity }} > 0
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+    where {{ quantity }} > 0
+    union all
+    {% endfor -%}
+    select
+        {% for column in call_columns -%}
+        {{ column }},
+        {% endfor -%}
+        entry.key as unit_kind_type,
+        entry.value as quantity_units
+    from (
+        select
+            {% for column in call_columns -%}
+            {{ column }},
+            {% endfor -%}
+            {{ exploded_entries('other_units') }} as entry
+        from calls
+        where other_units is not null
+    ) as exploded
 ),
 
 -- Every call is a request; it is a charge only where a card prices requests.
 final as (
     select
-        source_name,
-        call_id,
-        unit_kind_type,
-        rate_card_key,
-        contract_id,
-        pricing_status_type,
-        quantity_units,
-        list_usd_per_unit,
-        contracted_usd_per_unit,
-        cast(quantity_units * list_usd_per_unit as decimal(38, 15)) as list_cost_usd,
+        used.source_name,
+        used.call_id,
+        used.unit_kind_type,
+        used.rate_card_key,
+        rate_cards.price_kind_type,
+        rate_cards.rate_id,
+        rate_cards.contract_id,
+        used.pricing_status_type,
+        used.quantity_units,
+        rate_cards.list_usd_per_unit,
+        rate_cards.contracted_usd_per_unit,
+        cast(used.quantity_units * rate_cards.list_usd_per_unit as decimal(38, 15)) as list_cost_usd,
         case
-            when pricing_status_type = 'provisioned' then cast(0 as decimal(38, 15))
-            else cast(quantity_units * contracted_usd_per_unit as decimal(38, 15))
+            when used.pricing_status_type = 'provisioned' then cast(0 as decimal(38, 15))
+            else cast(used.quantity_units * rate_cards.contracted_usd_per_unit as decimal(38, 15))
         end as contracted_cost_usd,
-        is_price_fallback,
-        is_call_priced,
-        event_date
+        coalesce(rate_cards.is_price_fallback, false) as is_price_fallback,
+        used.list_cost_usd is not null as is_call_priced,
+        used.event_date
     from used
+    left join rate_cards
+        on
+            used.rate_card_key = rate_cards.rate_card_key
+            and used.unit_kind_type = rate_cards.unit_kind_type
     where
-        unit_kind_type <> 'request'
-        or contracted_usd_per_unit is not null
+        used.unit_kind_type <> 'request'
+        or rate_cards.contracted_usd_per_unit is not null
 )
 
 select * from final

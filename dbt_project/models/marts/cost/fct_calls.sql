@@ -51,14 +51,16 @@ priced as (
             and calls.model_name = resolved.reported_model_name
     left join rate_cards
         on
-            resolved.provider_name = rate_cards.provider_name
-            and resolved.rate_provider_name = rate_cards.rate_provider_name
-            and resolved.model_id = rate_cards.model_id
+            calls.provider_name = rate_cards.reported_provider_name
+            and calls.model_name = rate_cards.reported_model_name
             and calls.service_tier = rate_cards.service_tier
+            and coalesce(lower(calls.region_id), '') = rate_cards.region_key
             and calls.called_at >= rate_cards.valid_from_at
             and calls.called_at < rate_cards.valid_to_at
             and calls.reported_input_tokens > rate_cards.context_over_tokens
             and calls.reported_input_tokens <= rate_cards.context_up_to_tokens
+            and {{ week_minute('calls.called_at') }} >= rate_cards.week_minute_from
+            and {{ week_minute('calls.called_at') }} < rate_cards.week_minute_to
     left join capacity_costs
         on
             calls.source_name = capacity_costs.source_name
