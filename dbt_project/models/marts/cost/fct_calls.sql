@@ -36,12 +36,12 @@ priced as (
         capacity_costs.capacity_cost_usd,
         capacity_costs.call_id is not null as is_provisioned,
         case
-            when rate_cards.rate_card_key is not null
+            when rate_cards.rate_card_key is not null and calls.other_units is null
                 then cast({{ cost_of('calls', 'rate_cards', 'list') }} as decimal(38, 15))
         end as list_cost_usd,
         case
             when capacity_costs.call_id is not null then cast(0 as decimal(38, 15))
-            when rate_cards.rate_card_key is not null
+            when rate_cards.rate_card_key is not null and calls.other_units is null
                 then cast({{ cost_of('calls', 'rate_cards', 'contracted') }} as decimal(38, 15))
         end as contracted_cost_usd
     from calls
@@ -103,6 +103,7 @@ final as (
         {%- for kind in unit_kinds() %}
         cast({{ quantity_column(kind) }} as bigint) as {{ quantity_column(kind) }},
         {%- endfor %}
+        other_units,
         cast(reported_input_tokens as bigint) as reported_input_tokens,
         cast(reported_output_tokens as bigint) as reported_output_tokens,
         list_cost_usd,
