@@ -49,6 +49,7 @@ _COUNTS = {
     "gen_ai.usage.audio.input_tokens": "gen_ai_usage_audio_input_tokens",
     "gen_ai.usage.audio.output_tokens": "gen_ai_usage_audio_output_tokens",
     "gen_ai.usage.image.input_tokens": "gen_ai_usage_image_input_tokens",
+    "gen_ai.usage.video.input_tokens": "gen_ai_usage_video_input_tokens",
     "gen_ai.usage.prompt_tokens": "gen_ai_usage_prompt_tokens",
     "gen_ai.usage.completion_tokens": "gen_ai_usage_completion_tokens",
     "gen_ai.usage.cache_read_input_tokens": "gen_ai_usage_cache_read_input_tokens_deprecated",
@@ -412,4 +413,6 @@ def _read(options: OtlpFilesOptions, _: PullContext) -> Iterator[InputPull]:
     return file_inputs(options, _read_file)
 
 
-connector = Connector(kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read)
+connector = Connector(
+    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=2
+)

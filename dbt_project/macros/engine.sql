@@ -176,3 +176,94 @@
 {% macro duckdb__exploded_entries(map) -%}
     unnest(map_entries({{ map }}))
 {%- endmacro %}
+
+{#- The type of a column that counts units by their kind. -#}
+{% macro unit_map_type() -%}
+    {{ return(adapter.dispatch('unit_map_type')()) }}
+{%- endmacro %}
+
+{% macro default__unit_map_type() -%}
+    map<string, decimal(18, 3)>
+{%- endmacro %}
+
+{% macro duckdb__unit_map_type() -%}
+    map(varchar, decimal(18, 3))
+{%- endmacro %}
+
+{#- The map of those kinds of which units were used; null when there are none. `quantities` are not null. -#}
+{% macro unit_map_of(quantities) -%}
+    {{ return(adapter.dispatch('unit_map_of')(quantities)) }}
+{%- endmacro %}
+
+{% macro default__unit_map_of(quantities) -%}
+    case
+        when {% for quantity in quantities.values() %}{{ quantity }} <> 0{{ ' or ' if not loop.last }}{% endfor %}
+            then map_from_entries(filter(
+                array(
+                    {%- for kind, quantity in quantities.items() %}
+                    named_struct('k', '{{ kind }}', 'v', cast({{ quantity }} as decimal(18, 3))){{ ',' if not loop.last }}
+                    {%- endfor %}
+                ),
+                entry -> entry.v <> 0
+            ))
+    end
+{%- endmacro %}
+
+{% macro duckdb__unit_map_of(quantities) -%}
+    case
+        when {% for quantity in quantities.values() %}{{ quantity }} <> 0{{ ' or ' if not loop.last }}{% endfor %}
+            then map_from_entries(list_filter(
+                list_value(
+                    {%- for kind, quantity in quantities.items() %}
+                    struct_pack(k := '{{ kind }}', v := cast({{ quantity }} as decimal(18, 3))){{ ',' if not loop.last }}
+                    {%- endfor %}
+                ),
+                lambda entry: struct_extract(entry, 'v') <> 0
+            ))
+    end
+{%- endmacro %}
+
+{#- The text at a path of a JSON text, its members separated by slashes; null when there is none. -#}
+{% macro json_text_at(json, path) -%}
+    {{ return(adapter.dispatch('json_text_at')(json, path)) }}
+{%- endmacro %}
+
+{% macro default__json_text_at(json, path) -%}
+    get_json_object({{ json }}, {{ '"$[\'' ~ path.split('/') | join("']['") ~ '\']"' }})
+{%- endmacro %}
+
+{% macro duckdb__json_text_at(json, path) -%}
+    json_extract_string({{ json }}, '/{{ path }}')
+{%- endmacro %}
+
+{#- A text as a whole number; null when it is none. -#}
+{% macro count_of_text(text) -%}
+    cast(try_cast({{ text }} as decimal(38, 3)) as bigint)
+{%- endmacro %}
+
+{#- Σ of the count at a path over those items of a JSON list whose `key` is one of `values`; null without such items. -#}
+{% macro json_items_sum(json, list_path, key, values, count_path) -%}
+    {{ return(adapter.dispatch('json_items_sum')(json, list_path, key, values, count_path)) }}
+{%- endmacro %}
+
+{% macro default__json_items_sum(json, list_path, key, values, count_path) -%}
+    {%- set count = count_of_text(default__json_text_at('item', count_path)) -%}
+    aggregate(
+        filter(
+            from_json({{ default__json_text_at(json, list_path) }}, 'array<string>'),
+            item -> {{ default__json_text_at('item', key) }} in ('{{ values | join("', '") }}')
+        ),
+        cast(null as bigint),
+        (total, item) -> coalesce(total + {{ count }}, total, {{ count }})
+    )
+{%- endmacro %}
+
+{% macro duckdb__json_items_sum(json, list_path, key, values, count_path) -%}
+    cast(list_sum(list_transform(
+        list_filter(
+            try_cast(json_extract({{ json }}, '/{{ list_path }}') as json[]),
+            lambda item: {{ duckdb__json_text_at('item', key) }} in ('{{ values | join("', '") }}')
+        ),
+        lambda item: {{ count_of_text(duckdb__json_text_at('item', count_path)) }}
+    )) as bigint)
+{%- endmacro %}

@@ -11,6 +11,44 @@
     {{ return(token_kinds() + ['web_search', 'request']) }}
 {%- endmacro %}
 
+{#-
+    The kinds that have no column of their own, most of them rare: they share the map `other_units`. `seed_unit_kinds`
+    describes these and the others.
+-#}
+{% macro other_input_token_kinds() -%}
+    {{ return(['cache_write_12h', 'cache_read_audio', 'cache_read_image', 'input_video']) }}
+{%- endmacro %}
+
+{% macro other_output_token_kinds() -%}
+    {{ return(['output_image', 'output_video']) }}
+{%- endmacro %}
+
+{% macro other_counted_kinds() -%}
+    {{ return([
+        'image', 'page', 'input_character', 'output_character', 'input_second', 'output_second', 'token_hour',
+        'maps_search', 'file_search', 'rerank_search', 'code_session',
+    ]) }}
+{%- endmacro %}
+
+{% macro other_unit_kinds() -%}
+    {{ return(other_input_token_kinds() + other_output_token_kinds() + other_counted_kinds()) }}
+{%- endmacro %}
+
+{#- The map of a call that used none of them. -#}
+{% macro no_other_units() -%}
+    cast(null as {{ unit_map_type() }})
+{%- endmacro %}
+
+{#- Units of one kind in the map; 0 when there are none. -#}
+{% macro other_units_of(other_units, unit_kind) -%}
+    coalesce({{ other_units }}['{{ unit_kind }}'], 0)
+{%- endmacro %}
+
+{#- Σ of some kinds in the map. -#}
+{% macro other_units_sum(other_units, unit_kinds) -%}
+    ({% for kind in unit_kinds %}{{ other_units_of(other_units, kind) }}{{ ' + ' if not loop.last }}{% endfor %})
+{%- endmacro %}
+
 {#- The column of a usage model that counts a kind. -#}
 {% macro quantity_column(unit_kind) -%}
     {{ return(unit_kind ~ ('_count' if unit_kind in ('web_search', 'request') else '_tokens')) }}
@@ -31,6 +69,7 @@
         'cache_read': ['input'],
         'cache_write_5m': ['input'],
         'cache_write_1h': ['cache_write_5m', 'input'],
+        'cache_write_12h': ['cache_write_5m', 'input'],
         'reasoning': ['output'],
         'input_image': ['input'],
         'input_video': ['input'],
@@ -96,7 +135,7 @@
         'turn_index', 'attempt_index', 'record_index',
         'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens', 'output_tokens',
         'reasoning_tokens', 'input_audio_tokens', 'output_audio_tokens', 'input_image_tokens', 'embedding_tokens',
-        'web_search_count', 'request_count', 'reported_input_tokens', 'reported_output_tokens',
+        'web_search_count', 'request_count', 'other_units', 'reported_input_tokens', 'reported_output_tokens',
         'latency_ms', 'time_to_first_token_ms',
         'is_success', 'is_spillover', 'called_at', 'landed_at', 'event_date',
     ]) }}

@@ -12,7 +12,7 @@ reported as (
     group by all
 ),
 
-calls as (
+wide_kinds as (
     select
         source_name,
         event_date,
@@ -24,6 +24,38 @@ calls as (
     from marts.fct_calls
     where event_date between $min_date and $max_date
     group by all
+),
+
+other_units as (
+    select
+        source_name,
+        event_date,
+        unnest(map_keys(other_units)) as unit_kind,
+        unnest(map_values(other_units)) as quantity_units
+    from marts.fct_calls
+    where event_date between $min_date and $max_date and other_units is not null
+),
+
+other_kinds as (
+    select
+        other_units.source_name,
+        other_units.event_date,
+        sum(case when unit_kinds.direction_type = 'input' then other_units.quantity_units end) as input_tokens,
+        sum(case when unit_kinds.direction_type = 'output' then other_units.quantity_units end) as output_tokens
+    from other_units
+    inner join reference.seed_unit_kinds as unit_kinds using (unit_kind)
+    where unit_kinds.is_token
+    group by all
+),
+
+calls as (
+    select
+        source_name,
+        event_date,
+        coalesce(wide_kinds.input_tokens, 0) + coalesce(other_kinds.input_tokens, 0) as input_tokens,
+        coalesce(wide_kinds.output_tokens, 0) + coalesce(other_kinds.output_tokens, 0) as output_tokens
+    from wide_kinds
+    left join other_kinds using (source_name, event_date)
 ),
 
 rejected as (

@@ -163,12 +163,31 @@ def test_every_duckdb_macro_has_its_spark_counterpart_and_a_dispatcher():
         ("regexp_found", ("a", "b"), "(a RLIKE b)"),
         ("microseconds_between", ("a", "b"), "(UNIX_MICROS(b) - UNIX_MICROS(a))"),
         ("quantile", ("a", 0.9), "PERCENTILE(CAST(a AS DOUBLE), 0.9)"),
+        ("unit_map_type", (), "MAP<STRING, DECIMAL(18, 3)>"),
+        (
+            "unit_map_of",
+            ({"page": "a"},),
+            "CASE WHEN a <> 0 THEN MAP_FROM_ENTRIES(FILTER(ARRAY(STRUCT('page' AS k, CAST(a AS DECIMAL(18, 3)) AS v)), "
+            "entry -> entry.v <> 0)) END",
+        ),
+        ("json_text_at", ("a", "b/c.d"), "GET_JSON_OBJECT(a, '$.b[\\'c.d\\']')"),
+        (
+            "json_items_sum",
+            ("a", "b", "c", ["d", "e"], "f"),
+            "AGGREGATE(FILTER(FROM_JSON(GET_JSON_OBJECT(a, '$.b'), 'array<string>'), "
+            "item -> GET_JSON_OBJECT(item, '$.c') IN ('d', 'e')), CAST(NULL AS BIGINT), (total, item) -> COALESCE("
+            "total + CAST(TRY_CAST(GET_JSON_OBJECT(item, '$.f') AS DECIMAL(38, 3)) AS BIGINT), total, "
+            "CAST(TRY_CAST(GET_JSON_OBJECT(item, '$.f') AS DECIMAL(38, 3)) AS BIGINT)))",
+        ),
     ],
 )
 def test_spark_side_of_a_macro_is_spark_sql(macro: str, arguments: tuple[object, ...], spark_sql: str):
     environment = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - SQL, not HTML
     macros = environment.from_string(ENGINE_MACROS.read_text(encoding="utf-8")).module
     written = getattr(macros, f"default__{macro}")(*arguments)
+    if macro == "unit_map_type":
+        assert exp.DataType.build(written, dialect="spark").sql("spark") == spark_sql
+        return
     (read,) = sqlglot.transpile(f"select {written}", read="spark", write="spark")
     # sqlglot writes a named struct in its own way; the arguments are what counts.
     assert read.removeprefix("SELECT ").replace("STRUCT(a AS a, b AS b)", "NAMED_STRUCT('a', a, 'b', b)") == spark_sql

@@ -1,7 +1,8 @@
 """Every cross-stage gate passes on a ledger of two days that balances, and fails on each way of not balancing.
 
 The ledger: on 1 July the feed `calls` brings three records, of which two are calls and one is rejected; on 2 July two,
-of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract.
+of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract. Call b used 20 of its 100
+input tokens as video and 5 of its 10 output tokens as an image, and 3 pages, which are no tokens.
 """
 
 from collections.abc import Iterator
@@ -47,12 +48,16 @@ LEDGER = """
         cast(0 as bigint) as cache_write_5m_tokens, cast(0 as bigint) as cache_write_1h_tokens,
         cast(0 as bigint) as input_audio_tokens, cast(0 as bigint) as input_image_tokens,
         cast(10 as bigint) as embedding_tokens, cast(7 as bigint) as output_tokens,
-        cast(3 as bigint) as reasoning_tokens, cast(0 as bigint) as output_audio_tokens,
+        cast(3 as bigint) as reasoning_tokens, cast(null as map(varchar, decimal(18, 3))) as other_units, cast(0 as bigint) as output_audio_tokens,
         cast(0.003 as decimal(38, 15)) as list_cost_usd, cast(0.002 as decimal(38, 15)) as contracted_cost_usd,
         cast(0.002 as decimal(38, 15)) as effective_cost_usd, 'priced' as pricing_status_type,
         'support' as use_case_id, 'run-1' as use_case_instance_id, cast(null as varchar) as deployment_id
     from (values ('a', date '2026-07-01'), ('b', date '2026-07-01'), ('c', date '2026-07-02'))
         as t (call_id, event_date);
+
+    create table reference.seed_unit_kinds as from (values
+        ('input_video', 'input', true), ('output_image', 'output', true), ('page', 'none', false)
+    ) as t (unit_kind, direction_type, is_token);
 
     create table intermediate.int_usage__calls_reported as
     select source_name, event_date, 100 as reported_input_tokens, 10 as reported_output_tokens from marts.fct_calls
@@ -90,6 +95,8 @@ LEDGER = """
         0 as output_audio_tokens, 0.25 as effective_cost_usd, 'provisioned' as pricing_status_type,
         'own' as deployment_id;
     insert into ops.landing_files values ('usage', 'own', date '2026-07-01', 1);
+    update marts.fct_calls set input_tokens = 40, output_tokens = 2,
+        other_units = map {'input_video': 20.000, 'output_image': 5.000, 'page': 3.000} where call_id = 'b';
     update marts.rpt_daily_spend set call_count = 3, effective_cost_usd = 0.254 where event_date = date '2026-07-01';
 
     create table marts.fct_capacity_hours as
@@ -120,6 +127,10 @@ BREACHES: list[tuple[str, str, int]] = [
     (USAGE_ROWS, "update marts.fct_calls set event_date = date '2026-07-02' where call_id = 'a'", 2),
     (TOKENS, "update marts.fct_calls set reasoning_tokens = 4 where call_id = 'c'", 2),
     (TOKENS, "update marts.fct_calls set cache_read_tokens = 29 where call_id = 'a'", 2),
+    (TOKENS, "update marts.fct_calls set other_units = null where call_id = 'b'", 2),
+    (TOKENS, "update marts.fct_calls set other_units = map {'output_image': 6.000, 'input_video': 20.000}"
+        " where call_id = 'b'", 2),
+    (TOKENS, "update reference.seed_unit_kinds set is_token = true, direction_type = 'input'", 2),
     (TOKENS, "delete from intermediate.int_usage__calls_rejected", 2),
     (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'", 2),
     (CHARGES, "update marts.fct_call_charges set contracted_cost_usd = 0.001000000000001 where call_id = 'a'", 2),
@@ -144,7 +155,7 @@ BREACHES: list[tuple[str, str, int]] = [
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        for schema in ("ops", "staging", "intermediate", "marts"):
+        for schema in ("ops", "reference", "staging", "intermediate", "marts"):
             connection.execute(f"create schema {schema}")
         connection.execute(LEDGER)
         yield connection

@@ -51,7 +51,11 @@ final as (
         cast(round(
             calls.input_tokens + calls.cache_write_5m_tokens + calls.cache_write_1h_tokens + calls.input_audio_tokens
             + calls.input_image_tokens + calls.embedding_tokens
-            + (calls.output_tokens + calls.reasoning_tokens + calls.output_audio_tokens)
+            + {{ other_units_sum('calls.other_units', ['cache_write_12h', 'input_video']) }}
+            + (
+                calls.output_tokens + calls.reasoning_tokens + calls.output_audio_tokens
+                + {{ other_units_sum('calls.other_units', other_output_token_kinds()) }}
+            )
             * deployments.output_token_weight
         ) as bigint) as work_tokens
     from calls

@@ -105,6 +105,7 @@ final as (
         {%- for kind in unit_kinds() %}
         cast({{ quantity_column(kind) }} as bigint) as {{ quantity_column(kind) }},
         {%- endfor %}
+        other_units,
         cast(reported_input_tokens as bigint) as reported_input_tokens,
         cast(reported_output_tokens as bigint) as reported_output_tokens,
         list_cost_usd,

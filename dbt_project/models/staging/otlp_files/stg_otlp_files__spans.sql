@@ -27,6 +27,7 @@ renamed as (
         gen_ai_usage_audio_input_tokens as span_input_audio_tokens,
         gen_ai_usage_audio_output_tokens as span_output_audio_tokens,
         gen_ai_usage_image_input_tokens as span_input_image_tokens,
+        gen_ai_usage_video_input_tokens as span_input_video_tokens,
         coalesce(status_code, 0) <> 2 and error_type is null as is_call_success,
         -- Parents repeat the usage of their children, so only inference spans are calls.
         coalesce(gen_ai_operation_name, 'chat') in ('chat', 'generate_content', 'text_completion', 'embeddings')
@@ -46,7 +47,8 @@ wholes as (
             else span_output_tokens
         end as whole_output_tokens,
         coalesce(span_cache_read_tokens, 0) + coalesce(span_cache_write_tokens, 0)
-        + coalesce(span_input_audio_tokens, 0) + coalesce(span_input_image_tokens, 0) as separate_input_tokens
+        + coalesce(span_input_audio_tokens, 0) + coalesce(span_input_image_tokens, 0)
+        + coalesce(span_input_video_tokens, 0) as separate_input_tokens
     from renamed
 ),
 
@@ -75,7 +77,7 @@ final as (
             ['span_input_tokens', 'span_output_tokens'],
             'whole_input_tokens',
             ['span_cache_read_tokens', 'span_cache_write_tokens', 'span_input_audio_tokens',
-             'span_input_image_tokens'],
+             'span_input_image_tokens', 'span_input_video_tokens'],
             'whole_output_tokens',
             ['span_reasoning_tokens', 'span_output_audio_tokens'],
             'start_at',
@@ -108,6 +110,7 @@ final as (
         end as embedding_tokens,
         cast(0 as bigint) as web_search_count,
         cast(1 as bigint) as request_count,
+        {{ unit_map_of({'input_video': 'coalesce(span_input_video_tokens, 0)'}) }} as other_units,
         whole_input_tokens as reported_input_tokens,
         whole_output_tokens as reported_output_tokens,
         cast({{ microseconds_between('start_at', 'end_at') }} as double) / 1000 as latency_ms,

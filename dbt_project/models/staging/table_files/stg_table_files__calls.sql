@@ -92,6 +92,7 @@ final as (
         end as embedding_tokens,
         coalesce(web_search_count, 0) as web_search_count,
         cast(1 as bigint) as request_count,
+        {{ no_other_units() }} as other_units,
         whole_input_tokens as reported_input_tokens,
         whole_output_tokens as reported_output_tokens,
         latency_ms,
