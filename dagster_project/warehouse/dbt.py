@@ -17,12 +17,15 @@ from typing import Any
 import orjson
 from ruamel.yaml import YAML
 
-from dagster_project.settings import PROJECT_ROOT, Settings, export_environment
+from dagster_project.settings import DEFAULT_REFERENCE_DIR, PROJECT_ROOT, Settings, export_environment
 from dagster_project.sources import discover
 from dagster_project.warehouse.connection import writer_lock
 from dagster_project.warehouse.value_equations import compile_equations
 
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+
+SHARED_SEEDS = frozenset({"seed_unit_kinds.csv"})
+"""Reference files that the project maintains for every company; of the others an absent one has no rows."""
 
 
 @dataclass(frozen=True)
@@ -270,31 +273,36 @@ class DbtProject:
     def _copy_project(self) -> None:
         workspace = project_dir(self._settings).parent
         shutil.rmtree(workspace, ignore_errors=True)
-        for path in _project_files(self._settings.reference_dir):
-            inside = path.is_relative_to(DBT_PROJECT_DIR)
-            target = (
-                workspace / "dbt_project" / path.relative_to(DBT_PROJECT_DIR)
-                if inside
-                else workspace / "seeds" / path.name
-            )
+        for name, content in self._project_files():
+            target = workspace / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            target.write_bytes(content)
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(orjson.dumps(self.variables(), option=orjson.OPT_SORT_KEYS))
         digest.update(str(self._settings.warehouse_path).encode())
-        for path in _project_files(self._settings.reference_dir):
-            digest.update(str(path).encode())
-            digest.update(path.read_bytes())
+        for name, content in self._project_files():
+            digest.update(name.encode())
+            digest.update(content)
         return digest.hexdigest()
 
+    def _project_files(self) -> Iterator[tuple[str, bytes]]:
+        """Give name and content of every file that dbt reads."""
+        paths = [DBT_PROJECT_DIR / "dbt_project.yml", DBT_PROJECT_DIR / "profiles.yml"]
+        for folder in ("models", "macros", "tests"):
+            paths += sorted(path for path in (DBT_PROJECT_DIR / folder).rglob("*") if path.is_file())
+        for path in paths:
+            yield f"dbt_project/{path.relative_to(DBT_PROJECT_DIR).as_posix()}", path.read_bytes()
+        for name in sorted(path.name for path in DEFAULT_REFERENCE_DIR.glob("*.csv")):
+            yield f"seeds/{name}", _seed(name, self._settings.reference_dir)
 
-def _project_files(reference_dir: Path) -> Iterator[Path]:
-    yield DBT_PROJECT_DIR / "dbt_project.yml"
-    yield DBT_PROJECT_DIR / "profiles.yml"
-    for folder in ("models", "macros", "tests"):
-        yield from sorted(path for path in (DBT_PROJECT_DIR / folder).rglob("*") if path.is_file())
-    yield from sorted(reference_dir.glob("*.csv"))
+
+def _seed(name: str, reference_dir: Path) -> bytes:
+    """Give a reference file's content: the company's own, or no rows at all, or what is the same for everybody."""
+    if (reference_dir / name).exists():
+        return (reference_dir / name).read_bytes()
+    content = (DEFAULT_REFERENCE_DIR / name).read_bytes()
+    return content if name in SHARED_SEEDS else content.splitlines(keepends=True)[0]
 
 
 @contextmanager

@@ -25,10 +25,11 @@ GATE_NAME = re.compile(rf"(?P<stage>{'|'.join(STAGES)})__[a-z0-9_]+_(?:{'|'.join
 UNIQUENESS_TESTS = {"unique", "grain_unique"}
 
 UNITS = ("usd", "tokens", "ms", "s", "bytes", "count", "share", "units")
-# Numbers without a unit of their own: positions, multipliers, and scores in the unit that their KPI states.
-UNITLESS = ("index", "rank", "weight", "score")
-MEASURE = re.compile(rf"(?:^|_)(?:{'|'.join([*UNITS, *UNITLESS])})(?:_per_[a-z0-9_]+)?$")
-BARE_MEASURE = re.compile(r"(?:^|_)(?:cost|price|amount|rate|ratio|pct|percent|latency|duration)$")
+# Numbers without a unit of their own: positions, multipliers, scores in the unit that their KPI states, and prices of a
+# unit in the currency that another column names, as FOCUS calls them.
+UNITLESS = ("index", "rank", "weight", "score", "multiplier", "week_minute", "unit_price")
+MEASURE = re.compile(rf"(?:^|_)(?:{'|'.join([*UNITS, *UNITLESS])})(?:_per_[a-z0-9_]+|_from|_to)?$")
+BARE_MEASURE = re.compile(r"(?:^|_)(?:cost|(?<!unit_)price|amount|rate|ratio|pct|percent|latency|duration)$")
 # The interval columns of dated reference data keep the names that valid time and known time have everywhere.
 INTERVAL_ENDS = {"valid_from", "valid_to", "known_from", "known_to"}
 
@@ -246,6 +247,8 @@ def test_model_name_rule(path: str, name: str, is_good: bool):
         ("input_tokens", True),
         ("utilization_share", True),
         ("attempt_index", True),
+        ("week_minute_from", True),
+        ("contract_unit_price", True),
         ("score", True),
         ("cost", False),
         ("latency", False),

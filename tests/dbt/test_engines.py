@@ -40,7 +40,9 @@ DUCKDB_ONLY = {
 # Functions that sqlglot passes on without knowing them, and why each of them is right in both engines.
 PASSED_ON = {
     "to_json": "the same name and meaning in both",
-    "epoch_us": "DuckDB's side of microseconds_between",
+    "epoch_us": "DuckDB's side of microseconds_between and week_minute",
+    "map_entries": "the same name and meaning in both",
+    "list_reduce": "DuckDB's side of sum_of_products",
 }
 
 
@@ -163,6 +165,30 @@ def test_every_duckdb_macro_has_its_spark_counterpart_and_a_dispatcher():
         ("regexp_found", ("a", "b"), "(a RLIKE b)"),
         ("microseconds_between", ("a", "b"), "(UNIX_MICROS(b) - UNIX_MICROS(a))"),
         ("quantile", ("a", 0.9), "PERCENTILE(CAST(a AS DOUBLE), 0.9)"),
+        (
+            "week_minute",
+            ("a",),
+            "CAST((FLOOR(UNIX_SECONDS(a) / 60) + 4320) % 10080 AS INT)",
+        ),
+        (
+            "map_of",
+            ("a", "b", "c"),
+            "MAP_FROM_ENTRIES(COLLECT_LIST(STRUCT(a, b)) FILTER(WHERE c))",
+        ),
+        (
+            "sum_of_products",
+            ("a", "b"),
+            (
+                "AGGREGATE(MAP_ENTRIES(a), CAST(0 AS DECIMAL(38, 15)), "
+                "(total, entry) -> CAST(total + entry.value * b[entry.key] AS DECIMAL(38, 15)))"
+            ),
+        ),
+        (
+            "content_of_group",
+            (["a"],),
+            "ARRAY_JOIN(ARRAY_SORT(COLLECT_LIST(CONCAT_WS('|', COALESCE(CAST(a AS STRING), 'null')))), ';')",
+        ),
+        ("exploded_entries", ("a",), "EXPLODE(MAP_ENTRIES(a))"),
         ("unit_map_type", (), "MAP<STRING, DECIMAL(18, 3)>"),
         (
             "unit_map_of",

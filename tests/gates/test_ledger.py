@@ -128,8 +128,12 @@ BREACHES: list[tuple[str, str, int]] = [
     (TOKENS, "update marts.fct_calls set reasoning_tokens = 4 where call_id = 'c'", 2),
     (TOKENS, "update marts.fct_calls set cache_read_tokens = 29 where call_id = 'a'", 2),
     (TOKENS, "update marts.fct_calls set other_units = null where call_id = 'b'", 2),
-    (TOKENS, "update marts.fct_calls set other_units = map {'output_image': 6.000, 'input_video': 20.000}"
-        " where call_id = 'b'", 2),
+    (
+        TOKENS,
+        "update marts.fct_calls set other_units = map {'output_image': 6.000, 'input_video': 20.000}"
+        " where call_id = 'b'",
+        2,
+    ),
     (TOKENS, "update reference.seed_unit_kinds set is_token = true, direction_type = 'input'", 2),
     (TOKENS, "delete from intermediate.int_usage__calls_rejected", 2),
     (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'", 2),

@@ -8,7 +8,7 @@ import duckdb
 import orjson
 import pytest
 
-from dagster_project.settings import PROJECT_ROOT, Settings
+from dagster_project.settings import DEFAULT_REFERENCE_DIR, PROJECT_ROOT, Settings
 from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL
 from dagster_project.warehouse.dbt import (
     DBT_PROJECT_DIR,
@@ -50,6 +50,7 @@ def test_discovered_vars_name_the_staging_models_that_exist():
     assert found == {
         "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls"],
         "rate_models": ["stg_genai_prices__rates"],
+        "multiplier_models": [],
     }
     staging = {path.stem for path in (DBT_PROJECT_DIR / "models" / "staging").rglob("*.sql")}
     assert {model for models in found.values() for model in models} <= staging
@@ -117,6 +118,16 @@ def test_project_copy_holds_the_companys_own_seeds(settings: Settings):
     assert copied.read_bytes() == (settings.reference_dir / "seed_commitments.csv").read_bytes()
 
 
+def test_reference_file_that_the_company_lacks_has_no_rows_unless_it_is_the_same_for_everybody(settings: Settings):
+    assert not (settings.reference_dir / "seed_exchange_rates.csv").exists()
+    DbtProject(settings).prepare()
+    seeds = project_dir(settings).parent / "seeds"
+    header = "pricing_currency,valid_from_date,usd_per_currency_unit,evidence\n"
+    assert (seeds / "seed_exchange_rates.csv").read_text(encoding="utf-8") == header
+    unit_kinds = (DEFAULT_REFERENCE_DIR / "seed_unit_kinds.csv").read_bytes()
+    assert (seeds / "seed_unit_kinds.csv").read_bytes() == unit_kinds
+
+
 def test_project_is_parsed_once_and_again_when_reference_data_change(settings: Settings):
     project = DbtProject(settings)
     parsed_at = project.prepare().stat().st_mtime_ns
@@ -130,7 +141,7 @@ def test_build_reports_every_node_and_leaves_environment_and_file_free(settings:
     environment = dict(os.environ)
     results = DbtProject(settings).build(["resource_type:seed"], exclude=["resource_type:unit_test"])
     seeds = {node.name: node for node in results if node.resource_type == "seed"}
-    assert set(seeds) == {path.stem for path in settings.reference_dir.glob("*.csv")}
+    assert set(seeds) == {path.stem for path in DEFAULT_REFERENCE_DIR.glob("*.csv")}
     assert {node.name: node.message for node in seeds.values() if not node.is_ok} == {}
     assert dict(os.environ) == environment
     with duckdb.connect(str(settings.warehouse_path)) as con:

@@ -19,10 +19,10 @@ pivoted as (
         max(case when unit_kind = '{{ kind }}' then contracted_usd_per_unit end)
             as contracted_{{ kind }}_usd_per_unit,
         {% endfor -%}
-        {{ map_of('unit_kind', 'list_usd_per_unit', 'list_usd_per_unit is not null and ' ~ is_other_kind()) }}
-            as list_other_usd_per_unit,
-        {{ map_of('unit_kind', 'contracted_usd_per_unit', 'contracted_usd_per_unit is not null and ' ~ is_other_kind()) }}
-            as contracted_other_usd_per_unit,
+        {% for price in ['list', 'contracted'] -%}
+        {%- set usd = price ~ '_usd_per_unit' -%}
+        {{ map_of('unit_kind', usd, usd ~ ' is not null and ' ~ is_other_kind()) }} as {{ price }}_other_usd_per_unit,
+        {% endfor -%}
         {{ content_of_group(price_content_columns()) }} as price_content,
         valid_from_at,
         valid_to_at

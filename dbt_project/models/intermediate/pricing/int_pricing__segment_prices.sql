@@ -431,7 +431,7 @@ cell_multipliers as (
         *,
         row_number() over (
             partition by {{ group_list }}, valid_from_at, multiplier_type
-            order by source_rank, tier_rank, region_length desc, multiplier_id
+            order by source_rank asc, tier_rank asc, region_length desc, multiplier_id asc
         ) as multiplier_rank
     from (
         select
@@ -576,7 +576,7 @@ listed as (
             and kind_cells.unit_kind = list_prices.unit_kind
 ),
 
--- The nearest term wins: of the model, tier, region, window and kind, then a price before a percentage, then the latest.
+-- The nearest term wins: of the model, tier, region and kind, then a price before a percentage, then the latest.
 term_candidates as (
     select
         listed.*,

@@ -1,5 +1,8 @@
 {{ config(materialized='view') }}
 
+{%- set call_columns = [
+    'source_name', 'call_id', 'rate_card_key', 'pricing_status_type', 'list_cost_usd', 'event_date',
+] -%}
 with
 
 calls as (
@@ -9,11 +12,6 @@ calls as (
 rate_cards as (
     select * from {{ ref('dim_rate_cards') }}
 ),
-
-{#- What every charge takes over from its call. -#}
-{%- set call_columns = [
-    'source_name', 'call_id', 'rate_card_key', 'pricing_status_type', 'list_cost_usd', 'event_date',
-] -%}
 
 used as (
     {% for kind in unit_kinds() %}
