@@ -10,7 +10,11 @@ from dagster_project.runner import RunOutcome
 from dagster_project.settings import Settings
 from dagster_project.warehouse.connection import open_warehouse
 
-_REJECTED_TABLES = ("intermediate.int_usage__calls_rejected", "intermediate.int_value__scores_rejected")
+_REJECTED_TABLES = (
+    "intermediate.int_usage__calls_rejected",
+    "intermediate.int_billing__lines_rejected",
+    "intermediate.int_value__scores_rejected",
+)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
             subject="fct_invoice_lines",
             aspect="amounts",
             predicate="conserved",
-            rule="Per source, the ledger's invoice lines bill what was landed, to the last digit.",
+            rule="Per source and currency, the lines that count and the superseded ones bill what was landed.",
             why="The bill is the one figure that finance pays.",
             tool="sql",
         ),
