@@ -123,4 +123,17 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
         asset_key="fct_invoice_lines",
         needs="invoices",
     ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="rpt_invoice_reconciliation",
+            aspect="amounts",
+            predicate="conserved",
+            rule="Per provider and billing period, the components add up to the bill and to the ledger.",
+            why="A part of either that is in no component is a difference that nobody sees.",
+            tool="sql",
+        ),
+        asset_key="rpt_invoice_reconciliation",
+        needs="invoices",
+    ),
 )

@@ -86,14 +86,16 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ),
     ExportTable(
         name="invoice_reconciliation",
-        description="One row per part of an invoice whose billing period begins in the month.",
+        description="One row per account and part of an invoice whose billing period begins in the month.",
         sql="""
             select
-                billing_period_start_date, provider_name, driver_type, component_name, line_count,
-                billed_cost_usd, ledger_cost_usd, difference_usd
+                billing_period_start_date, provider_name, billing_account_id, driver_type, component_name,
+                line_count, unconverted_line_count, call_count, unpriced_call_count, unpriced_input_tokens,
+                unpriced_output_tokens, billed_cost_usd, ledger_cost_usd, difference_usd,
+                unreconciled_reason_type
             from marts.rpt_invoice_reconciliation
             where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
-            order by billing_period_start_date, provider_name, driver_type, component_name
+            order by billing_period_start_date, provider_name, billing_account_id, driver_type, component_name
         """,
     ),
     ExportTable(
@@ -137,7 +139,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         sql="""
             select
                 billing_period_start_date, provider_name, invoice_issuer_name, billing_account_id, invoice_id,
-                invoice_line_id, charge_type, charge_class_type, charge_description, driver_type,
+                invoice_line_id, version_index, charge_type, charge_class_type, charge_description, driver_type,
                 service_category_type, service_name, sku_id, sku_meter_name, region_id, resource_id,
                 consumed_quantity_units, consumed_unit_name, billing_currency_code,
                 billed_cost_usd, effective_cost_usd, unconverted_reason_type,

@@ -62,8 +62,11 @@ SERVING_SQL = """
             date '2026-09-01' as first_started_date, date '2026-09-30' as last_started_date;
     create table marts.rpt_invoice_reconciliation as
         select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
-            'other' as driver_type,
+            'acct' as billing_account_id, 'calls' as driver_type,
             'Grüße' as component_name, cast(2 as bigint) as line_count,
+            cast(0 as bigint) as unconverted_line_count, cast(9 as bigint) as call_count,
+            cast(1 as bigint) as unpriced_call_count, cast(1445 as bigint) as unpriced_input_tokens,
+            cast(220 as bigint) as unpriced_output_tokens, cast(null as varchar) as unreconciled_reason_type,
             cast(847000 as decimal(38, 15)) as billed_cost_usd, cast(460440 as decimal(38,
             15)) as ledger_cost_usd,
             cast(386560 as decimal(38, 15)) as difference_usd;
@@ -96,7 +99,7 @@ SERVING_SQL = """
     create table marts.fct_invoice_lines as
         select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
             'OpenAI' as invoice_issuer_name, 'acct' as billing_account_id, 'inv-1' as invoice_id,
-            line as invoice_line_id, 'Usage' as charge_type, cast(null as varchar) as charge_class_type,
+            line as invoice_line_id, cast(1 as bigint) as version_index, 'Usage' as charge_type, cast(null as varchar) as charge_class_type,
             text as charge_description, 'calls' as driver_type, 'AI' as service_category_type,
             'API' as service_name,
             '' as sku_id, cast(null as varchar) as sku_meter_name, 'us' as region_id,
