@@ -49,16 +49,20 @@ class ExportTable:
         description: What it is; its first sentence is the grain.
         sql: Query over the serving file, in its final order; may name `$start_date` and `$end_date`, the
             half-open period.
+        depends_on_other_months: Whether its rows may change although no day of the month was built again: an
+            instance began in it, or a bill is of it, whose calls or charges are of another month.
     """
 
     name: str
     description: str
     sql: str
+    depends_on_other_months: bool = False
 
 
 EXPORT_TABLES: tuple[ExportTable, ...] = (
     ExportTable(
         name="unit_economics",
+        depends_on_other_months=True,
         description="One row per use case, version and day: cost, success and value.",
         sql="""
             select
@@ -86,6 +90,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ),
     ExportTable(
         name="invoice_reconciliation",
+        depends_on_other_months=True,
         description="One row per account and part of an invoice whose billing period begins in the month.",
         sql="""
             select
@@ -135,6 +140,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ),
     ExportTable(
         name="invoice_lines",
+        depends_on_other_months=True,
         description="One row per charge line of an invoice whose billing period begins in the month.",
         sql="""
             select
@@ -212,6 +218,48 @@ def period_bounds(period: str) -> tuple[date, date]:
         raise ConfigurationError(f"Read the export period {period!r}; expected a month such as 2026-09. Name one.")
     year, month = int(match[1]), int(match[2])
     return date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)
+
+
+def exported_periods(exports_dir: Path) -> list[str]:
+    """Give the months, `YYYY-MM`, that have an export."""
+    return sorted(
+        path.parent.name for path in exports_dir.glob(f"*/{MANIFEST_NAME}") if _PERIOD.fullmatch(path.parent.name)
+    )
+
+
+def differs_from_export(
+    con: duckdb.DuckDBPyConnection, exports_dir: Path, period: str, tables: Sequence[ExportTable] = EXPORT_TABLES
+) -> bool:
+    """Compare a month's export with what is published, where another month's days may have changed it.
+
+    Args:
+        con: The serving file.
+        exports_dir: The exports.
+        period: A month that has an export.
+        tables: What is exported.
+
+    Returns:
+        Whether a table that depends on other months has other rows or columns than its exported file, or none.
+    """
+    bounds = dict(zip(("start_date", "end_date"), period_bounds(period), strict=True))
+    for table in tables:
+        if not table.depends_on_other_months:
+            continue
+        exported = f"from read_parquet({_literal(exports_dir / period / f'{table.name}.parquet')})"
+        try:
+            found = con.execute(
+                f"""
+                with published as materialized ({table.sql})
+                select exists (from published except all {exported}) or exists ({exported} except all from published)
+                """,
+                bounds,
+            ).fetchone()
+        except duckdb.Error:
+            # The file is missing or has other columns: exporting anew mends it, or says what is wrong.
+            return True
+        if found is None or found[0]:
+            return True
+    return False
 
 
 def export_period(
