@@ -67,9 +67,10 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         sql="""
             select
                 started_date, use_case_id, use_case_version,
-                instance_count, judged_instance_count, success_count, valued_instance_count,
-                unpriced_call_count, cost_usd, cost_usd_per_instance, cost_usd_per_success, p50_cost_usd,
-                p95_cost_usd, value_usd, margin_usd, roi_share, time_saved_s
+                instance_count, costed_instance_count, uncosted_instance_count, judged_instance_count,
+                success_count, costed_success_count, valued_instance_count, costed_valued_instance_count,
+                unpriced_call_count, cost_usd, cost_usd_per_costed_instance, cost_usd_per_costed_success,
+                p50_cost_usd, p95_cost_usd, value_usd, margin_usd, roi_share, time_saved_s
             from marts.rpt_use_case_unit_economics
             where started_date >= $start_date and started_date < $end_date
             order by started_date, use_case_id, use_case_version
@@ -81,8 +82,10 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         sql="""
             select
                 margin_rank, use_case_id, use_case_name, team_name,
-                instance_count, judged_instance_count, success_count, success_share, valued_instance_count,
-                unpriced_call_count, cost_usd, cost_usd_per_instance, cost_usd_per_success,
+                instance_count, costed_instance_count, uncosted_instance_count, judged_instance_count,
+                success_count, success_share, costed_success_count, valued_instance_count,
+                costed_valued_instance_count, unpriced_call_count, cost_usd, cost_usd_per_costed_instance,
+                cost_usd_per_costed_success,
                 value_usd, margin_usd, roi_share, first_started_date, last_started_date
             from marts.rpt_use_case_leaderboard
             order by margin_rank

@@ -68,29 +68,28 @@ compared as (
     full join kept using (source_name, billing_currency_code)
     full join rejected using (source_name, billing_currency_code)
     full join lines using (source_name, billing_currency_code)
+),
+
+balanced as (
+    select
+        compared.*,
+        delivered.source_name as delivered_source_name,
+        delivered.line_count as delivered_line_count,
+        sum(compared.landed_line_count) over (partition by compared.source_name) as landed_line_count_of_source
+    from compared
+    full join delivered using (source_name)
 )
 
 select
-    source_name,
-    billing_currency_code,
-    delivered.line_count as delivered_line_count,
-    landed_line_count,
-    kept_line_count,
-    rejected_line_count,
-    ledger_line_count,
-    landed_billed_cost,
-    kept_billed_cost,
-    rejected_billed_cost,
-    ledger_billed_cost_usd,
+    *,
     1 as evaluated_count,
     cast(
         landed_line_count is distinct from kept_line_count + rejected_line_count
         or kept_line_count is distinct from ledger_line_count
         or landed_billed_cost is distinct from kept_billed_cost + rejected_billed_cost
         or (billing_currency_code = 'USD' and kept_billed_cost is distinct from ledger_billed_cost_usd)
-        or delivered.line_count is distinct from sum(landed_line_count) over (partition by source_name)
+        or delivered_line_count is distinct from landed_line_count_of_source
         as integer
     ) as violation_count
-from compared
-full join delivered using (source_name)
+from balanced
 order by source_name, billing_currency_code

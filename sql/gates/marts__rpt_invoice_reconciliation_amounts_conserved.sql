@@ -17,15 +17,15 @@ spend as (
     select
         lines.provider_name,
         lines.billing_period_start_date,
-        sum(daily.call_count) as call_count,
-        sum(daily.unpriced_call_count) as unpriced_call_count,
-        sum(daily.contracted_cost_usd) as ledger_cost_usd
+        sum(reported.call_count) as call_count,
+        sum(reported.unpriced_call_count) as unpriced_call_count,
+        sum(reported.contracted_cost_usd) as ledger_cost_usd
     from lines
-    inner join marts.rpt_daily_spend as daily
+    inner join marts.rpt_daily_spend as reported
         on
-            lines.provider_name = daily.provider_name
-            and lines.billing_period_start_date <= daily.event_date
-            and lines.billing_period_end_date > daily.event_date
+            lines.provider_name = reported.provider_name
+            and lines.billing_period_start_date <= reported.event_date
+            and lines.billing_period_end_date > reported.event_date
     group by all
 ),
 
@@ -37,7 +37,7 @@ components as (
         sum(billed_cost_usd) as billed_cost_usd,
         sum(call_count) as call_count,
         sum(unpriced_call_count) as unpriced_call_count,
-        sum(ledger_cost_usd) filter (where driver_type = 'calls') as ledger_cost_usd
+        sum(case when driver_type = 'calls' then ledger_cost_usd end) as ledger_cost_usd
     from marts.rpt_invoice_reconciliation
     group by all
 )

@@ -20,14 +20,14 @@ attributed as (
         periods.provider_name,
         periods.billing_period_start_date,
         periods.billing_period_end_date,
-        case when count(distinct others.billing_account_id) = 1 then periods.billing_account_id end
+        case when count(distinct overlapping_periods.billing_account_id) = 1 then periods.billing_account_id end
             as billing_account_id
     from periods
-    inner join periods as others
+    inner join periods as overlapping_periods
         on
-            periods.provider_name = others.provider_name
-            and periods.billing_period_start_date < others.billing_period_end_date
-            and periods.billing_period_end_date > others.billing_period_start_date
+            periods.provider_name = overlapping_periods.provider_name
+            and periods.billing_period_start_date < overlapping_periods.billing_period_end_date
+            and periods.billing_period_end_date > overlapping_periods.billing_period_start_date
     group by
         periods.provider_name,
         periods.billing_account_id,
