@@ -190,7 +190,7 @@ def _use_case_table(summary: Any) -> Table:  # noqa: ANN401
             _count(row["instance_count"]),
             _share(row["success_share"]),
             _usd(row["cost_usd"]),
-            _usd(row["cost_usd_per_success"], digits=4),
+            _usd(row["cost_usd_per_costed_success"], digits=4),
             _usd(row["value_usd"]),
             _multiple(row["roi_share"]),
             " .. ".join(_multiple(row[f"{name}_roi_share"]) for name in ("p10", "p50", "p90"))

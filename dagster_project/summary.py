@@ -10,7 +10,11 @@ from dagster_project.runner import RunOutcome
 from dagster_project.settings import Settings
 from dagster_project.warehouse.connection import open_warehouse
 
-_REJECTED_TABLES = ("intermediate.int_usage__calls_rejected", "intermediate.int_value__scores_rejected")
+_REJECTED_TABLES = (
+    "intermediate.int_usage__calls_rejected",
+    "intermediate.int_billing__lines_rejected",
+    "intermediate.int_value__scores_rejected",
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Summary:
 
     Attributes:
         spend_by_provider: provider, calls, list cost, effective cost.
-        use_cases: use case, instances, success share, cost, cost per success, value, ROI with its interval.
+        use_cases: use case, instances, success share, cost, cost per instance and per success over those whose
+            whole cost is known, value, ROI with its interval.
         capacity: commitment, cost, used, idle, unallocated, utilisation.
         rejected: reason and rows.
         gates: passed and failed counts of the run.
@@ -51,9 +56,10 @@ def summarize(settings: Settings) -> Summary | None:
             use_cases=_rows(
                 con,
                 """
-                select board.use_case_id, board.instance_count, board.success_share, board.cost_usd,
-                    board.cost_usd_per_instance, board.cost_usd_per_success, board.value_usd, board.margin_usd,
-                    board.roi_share, fan.p10_roi_share, fan.p50_roi_share, fan.p90_roi_share, fan.forecast_date
+                select board.use_case_id, board.instance_count, board.uncosted_instance_count, board.success_share,
+                    board.cost_usd, board.cost_usd_per_costed_instance, board.cost_usd_per_costed_success,
+                    board.value_usd, board.margin_usd, board.roi_share,
+                    fan.p10_roi_share, fan.p50_roi_share, fan.p90_roi_share, fan.forecast_date
                 from marts.rpt_use_case_leaderboard as board
                 left join (
                     from analytics.roi_forecasts

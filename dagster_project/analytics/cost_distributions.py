@@ -29,20 +29,21 @@ create or replace table analytics.cost_log_histograms as
 select
     use_case_id,
     coalesce(use_case_version, 'unversioned') as use_case_version,
+    cost_usd is not null as has_cost,
     case when cost_usd > 0 then {bucket_sql("cost_usd")} end as bucket_id,
     cast(count(*) as bigint) as instance_count,
     cast(sum(cost_usd) as decimal(38, 15)) as cost_usd,
     cast(sum(case when is_success then 1 else 0 end) as bigint) as success_count
 from marts.fct_use_case_instances
-where cost_usd is not null
 group by all
 order by all
 """
 
 _DISTRIBUTIONS_DDL = """
 create or replace table analytics.cost_distributions (
-    use_case_id varchar, use_case_version varchar, instance_count bigint, zero_cost_instance_count bigint,
-    cost_usd decimal(38, 15), mean_cost_usd decimal(38, 15), quantile_share double, quantile_cost_usd decimal(38, 15),
+    use_case_id varchar, use_case_version varchar, costed_instance_count bigint,
+    uncosted_instance_count bigint, zero_cost_instance_count bigint, cost_usd decimal(38, 15),
+    mean_cost_usd decimal(38, 15), quantile_share double, quantile_cost_usd decimal(38, 15),
     low_cost_usd decimal(38, 15), high_cost_usd decimal(38, 15), provenance_type varchar, unavailable_reason varchar,
     component_count bigint, mixture_json varchar
 )
@@ -51,44 +52,75 @@ create or replace table analytics.cost_distributions (
 
 @dataclass(frozen=True)
 class CostDistribution:
-    """The distribution of one use case and version."""
+    """The distribution of one use case and version.
+
+    Attributes:
+        use_case_id: The use case.
+        use_case_version: Its version.
+        histogram: Costs of the instances whose whole cost is known.
+        uncosted_instance_count: Instances with an unpriced call: their cost is unknown and not in the histogram.
+        mixture: The fit; None without a positive cost.
+        percentiles: What the sample carries.
+    """
 
     use_case_id: str
     use_case_version: str
     histogram: LogHistogram
+    uncosted_instance_count: int
     mixture: LognormalMixture | None
     percentiles: tuple[Percentile, ...]
 
 
 def read_histograms(con: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], LogHistogram]:
-    """Read the stored histograms, by use case and version."""
+    """Read the stored histograms, by use case and version; empty where no instance has a known cost."""
     counts: dict[tuple[str, str], dict[int, int]] = {}
     zeros: dict[tuple[str, str], int] = {}
     sums: dict[tuple[str, str], Decimal] = {}
-    for use_case, version, bucket, count, cost in con.execute(
-        "select use_case_id, use_case_version, bucket_id, instance_count, cost_usd from analytics.cost_log_histograms"
+    for use_case, version, has_cost, bucket, count, cost in con.execute(
+        "select use_case_id, use_case_version, has_cost, bucket_id, instance_count, cost_usd "
+        "from analytics.cost_log_histograms"
     ).fetchall():
         key = (use_case, version)
-        sums[key] = sums.get(key, Decimal(0)) + cost
-        if bucket is None:
-            zeros[key] = zeros.get(key, 0) + count
-        else:
+        sums[key] = sums.get(key, Decimal(0)) + (cost if has_cost else 0)
+        if bucket is not None:
             counts.setdefault(key, {})[bucket] = count
+        elif has_cost:
+            zeros[key] = zeros.get(key, 0) + count
     return {
         key: LogHistogram.from_counts(counts.get(key, {}), zero_count=zeros.get(key, 0), sum_usd=sums[key])
         for key in sorted(sums)
     }
 
 
-def distribution(use_case_id: str, use_case_version: str, histogram: LogHistogram) -> CostDistribution:
+def read_uncosted_counts(con: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], int]:
+    """Read how many instances have no known cost, by use case and version; those without any are left out."""
+    rows = con.execute(
+        "select use_case_id, use_case_version, instance_count from analytics.cost_log_histograms where not has_cost"
+    ).fetchall()
+    return {(use_case, version): count for use_case, version, count in rows}
+
+
+def distribution(
+    use_case_id: str, use_case_version: str, histogram: LogHistogram, *, uncosted_instance_count: int
+) -> CostDistribution:
     """Fit a histogram and read off the percentiles that its sample carries."""
     return CostDistribution(
         use_case_id=use_case_id,
         use_case_version=use_case_version,
         histogram=histogram,
+        uncosted_instance_count=uncosted_instance_count,
         mixture=fit_lognormal_mixture(histogram),
         percentiles=publish_percentiles(histogram),
     )
+
+
+def read_distributions(con: duckdb.DuckDBPyConnection) -> list[CostDistribution]:
+    """Fit every stored histogram, ordered by use case and version."""
+    uncosted = read_uncosted_counts(con)
+    return [
+        distribution(*key, histogram, uncosted_instance_count=uncosted.get(key, 0))
+        for key, histogram in read_histograms(con).items()
+    ]
 
 
 def store(con: duckdb.DuckDBPyConnection, distributions: Sequence[CostDistribution]) -> int:
@@ -99,8 +131,9 @@ def store(con: duckdb.DuckDBPyConnection, distributions: Sequence[CostDistributi
             item.use_case_id,
             item.use_case_version,
             item.histogram.count,
+            item.uncosted_instance_count,
             item.histogram.zero_count,
-            item.histogram.sum_usd,
+            item.histogram.sum_usd if item.histogram.count else None,
             item.histogram.mean_usd,
             percentile.quantile,
             percentile.value_usd,
@@ -115,7 +148,7 @@ def store(con: duckdb.DuckDBPyConnection, distributions: Sequence[CostDistributi
         for percentile in item.percentiles
     ]
     if rows:
-        con.executemany(f"insert into analytics.cost_distributions values ({', '.join('?' * 14)})", rows)
+        con.executemany(f"insert into analytics.cost_distributions values ({', '.join('?' * 15)})", rows)
     return len(rows)
 
 
@@ -144,7 +177,7 @@ def cost_distribution_assets(settings: Settings) -> dg.AssetsDefinition:
                 deps=["fct_use_case_instances"],
                 group_name="analytics",
                 kinds={"duckdb"},
-                description="One row per use case, version and 1 % cost bucket: the stored statistic of the cost.",
+                description="One row per use case, version and 1 % cost bucket, unknown costs apart: what is stored.",
             ),
             dg.AssetSpec(
                 DISTRIBUTIONS,
@@ -159,8 +192,7 @@ def cost_distribution_assets(settings: Settings) -> dg.AssetsDefinition:
         with progress.step("analytics", DISTRIBUTIONS) as step:
             with open_warehouse(settings) as con:
                 con.execute(_HISTOGRAMS_SQL)
-                histograms = read_histograms(con)
-                fitted = [distribution(*key, histogram) for key, histogram in histograms.items()]
+                fitted = read_distributions(con)
                 step.rows = store(con, fitted)
                 bucket_count = sum(len(item.histogram.buckets) for item in fitted)
             pictures = {

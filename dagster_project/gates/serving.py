@@ -259,7 +259,13 @@ def _invoices() -> tuple[Suite, ...]:
             "rpt_invoice_reconciliation",
             _filled(),
             _specs.unique(
-                ("provider_name", "billing_period_start_date", "driver_type", "component_name"),
+                (
+                    "provider_name",
+                    "billing_account_id",
+                    "billing_period_start_date",
+                    "driver_type",
+                    "component_name",
+                ),
                 aspect="grain",
                 why="A repeated component is a part of the bill counted twice.",
             ),

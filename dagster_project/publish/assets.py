@@ -14,7 +14,13 @@ from dagster_project.gates.expectations import Suite, evaluate_suites
 from dagster_project.gates.gate import GateResult, GateRun
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
-from dagster_project.publish.exports import MANIFEST_NAME, export_period, period_bounds
+from dagster_project.publish.exports import (
+    MANIFEST_NAME,
+    differs_from_export,
+    export_period,
+    exported_periods,
+    period_bounds,
+)
 from dagster_project.publish.serving import ReplacedDays, build_serving
 from dagster_project.settings import Settings
 from dagster_project.warehouse import restatement
@@ -163,40 +169,41 @@ def _widened(window: Window, days: int) -> Window:
     )
 
 
-def published_periods(serving_path: Path) -> list[str]:
+def published_periods(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Give the months, `YYYY-MM`, on which the published ledger has calls or invoices."""
-    with duckdb.connect(str(serving_path), read_only=True) as con:
-        rows = con.execute(
-            """
-            select distinct strftime(event_date, '%Y-%m') from marts.rpt_daily_spend
-            union
-            select distinct strftime(billing_period_start_date, '%Y-%m') from marts.fct_invoice_lines
-            order by 1
-            """
-        ).fetchall()
+    rows = con.execute(
+        """
+        select distinct strftime(event_date, '%Y-%m') from marts.rpt_daily_spend
+        union
+        select distinct strftime(billing_period_start_date, '%Y-%m') from marts.fct_invoice_lines
+        order by 1
+        """
+    ).fetchall()
     return [row[0] for row in rows]
 
 
 def stale_periods(settings: Settings) -> list[str]:
-    """Give the published months without an export, or with one that is older than what is published of their days.
+    """Give the months whose export is missing, is older than what is published of their days, or says something else.
 
     A run that was killed between publishing and exporting leaves such months behind; the next one finds them here.
     """
     if not settings.serving_path.exists():
         return []
-    with open_warehouse(settings) as con:
-        published = restatement.published_days(con)
+    with open_warehouse(settings) as warehouse:
+        published = restatement.published_days(warehouse)
     calendar = Calendar.of(settings)
-    return [
-        period
-        for period in published_periods(settings.serving_path)
-        if _is_stale(settings.exports_dir / period / MANIFEST_NAME, period, published, calendar)
-    ]
+    exported = exported_periods(settings.exports_dir)
+    with duckdb.connect(str(settings.serving_path), read_only=True) as con:
+        return [
+            period
+            for period in sorted({*published_periods(con), *exported})
+            if period not in exported
+            or _is_older(settings.exports_dir / period / MANIFEST_NAME, period, published, calendar)
+            or differs_from_export(con, settings.exports_dir, period)
+        ]
 
 
-def _is_stale(manifest: Path, period: str, published: Mapping[date, datetime], calendar: Calendar) -> bool:
-    if not manifest.exists():
-        return True
+def _is_older(manifest: Path, period: str, published: Mapping[date, datetime], calendar: Calendar) -> bool:
     exported_at = datetime.fromisoformat(orjson.loads(manifest.read_bytes())["built_at"])
     first, after = period_bounds(period)
     # Records from before the first day, or after the last, are built with it.

@@ -49,23 +49,28 @@ class ExportTable:
         description: What it is; its first sentence is the grain.
         sql: Query over the serving file, in its final order; may name `$start_date` and `$end_date`, the
             half-open period.
+        depends_on_other_months: Whether its rows may change although no day of the month was built again: an
+            instance began in it, or a bill is of it, whose calls or charges are of another month.
     """
 
     name: str
     description: str
     sql: str
+    depends_on_other_months: bool = False
 
 
 EXPORT_TABLES: tuple[ExportTable, ...] = (
     ExportTable(
         name="unit_economics",
+        depends_on_other_months=True,
         description="One row per use case, version and day: cost, success and value.",
         sql="""
             select
                 started_date, use_case_id, use_case_version,
-                instance_count, judged_instance_count, success_count, valued_instance_count,
-                unpriced_call_count, cost_usd, cost_usd_per_instance, cost_usd_per_success, p50_cost_usd,
-                p95_cost_usd, value_usd, margin_usd, roi_share, time_saved_s
+                instance_count, costed_instance_count, uncosted_instance_count, judged_instance_count,
+                success_count, costed_success_count, valued_instance_count, costed_valued_instance_count,
+                unpriced_call_count, cost_usd, cost_usd_per_costed_instance, cost_usd_per_costed_success,
+                p50_cost_usd, p95_cost_usd, value_usd, margin_usd, roi_share, time_saved_s
             from marts.rpt_use_case_unit_economics
             where started_date >= $start_date and started_date < $end_date
             order by started_date, use_case_id, use_case_version
@@ -77,8 +82,10 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         sql="""
             select
                 margin_rank, use_case_id, use_case_name, team_name,
-                instance_count, judged_instance_count, success_count, success_share, valued_instance_count,
-                unpriced_call_count, cost_usd, cost_usd_per_instance, cost_usd_per_success,
+                instance_count, costed_instance_count, uncosted_instance_count, judged_instance_count,
+                success_count, success_share, costed_success_count, valued_instance_count,
+                costed_valued_instance_count, unpriced_call_count, cost_usd, cost_usd_per_costed_instance,
+                cost_usd_per_costed_success,
                 value_usd, margin_usd, roi_share, first_started_date, last_started_date
             from marts.rpt_use_case_leaderboard
             order by margin_rank
@@ -86,14 +93,17 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ),
     ExportTable(
         name="invoice_reconciliation",
-        description="One row per part of an invoice whose billing period begins in the month.",
+        depends_on_other_months=True,
+        description="One row per account and part of an invoice whose billing period begins in the month.",
         sql="""
             select
-                billing_period_start_date, provider_name, driver_type, component_name, line_count,
-                billed_cost_usd, ledger_cost_usd, difference_usd
+                billing_period_start_date, provider_name, billing_account_id, driver_type, component_name,
+                line_count, unconverted_line_count, call_count, unpriced_call_count, unpriced_input_tokens,
+                unpriced_output_tokens, billed_cost_usd, ledger_cost_usd, difference_usd,
+                unreconciled_reason_type
             from marts.rpt_invoice_reconciliation
             where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
-            order by billing_period_start_date, provider_name, driver_type, component_name
+            order by billing_period_start_date, provider_name, billing_account_id, driver_type, component_name
         """,
     ),
     ExportTable(
@@ -133,11 +143,12 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ),
     ExportTable(
         name="invoice_lines",
+        depends_on_other_months=True,
         description="One row per charge line of an invoice whose billing period begins in the month.",
         sql="""
             select
                 billing_period_start_date, provider_name, invoice_issuer_name, billing_account_id, invoice_id,
-                invoice_line_id, charge_type, charge_class_type, charge_description, driver_type,
+                invoice_line_id, version_index, charge_type, charge_class_type, charge_description, driver_type,
                 service_category_type, service_name, sku_id, sku_meter_name, region_id, resource_id,
                 consumed_quantity_units, consumed_unit_name, billing_currency_code,
                 billed_cost_usd, effective_cost_usd, unconverted_reason_type,
@@ -210,6 +221,48 @@ def period_bounds(period: str) -> tuple[date, date]:
         raise ConfigurationError(f"Read the export period {period!r}; expected a month such as 2026-09. Name one.")
     year, month = int(match[1]), int(match[2])
     return date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)
+
+
+def exported_periods(exports_dir: Path) -> list[str]:
+    """Give the months, `YYYY-MM`, that have an export."""
+    return sorted(
+        path.parent.name for path in exports_dir.glob(f"*/{MANIFEST_NAME}") if _PERIOD.fullmatch(path.parent.name)
+    )
+
+
+def differs_from_export(
+    con: duckdb.DuckDBPyConnection, exports_dir: Path, period: str, tables: Sequence[ExportTable] = EXPORT_TABLES
+) -> bool:
+    """Compare a month's export with what is published, where another month's days may have changed it.
+
+    Args:
+        con: The serving file.
+        exports_dir: The exports.
+        period: A month that has an export.
+        tables: What is exported.
+
+    Returns:
+        Whether a table that depends on other months has other rows or columns than its exported file, or none.
+    """
+    bounds = dict(zip(("start_date", "end_date"), period_bounds(period), strict=True))
+    for table in tables:
+        if not table.depends_on_other_months:
+            continue
+        exported = f"from read_parquet({_literal(exports_dir / period / f'{table.name}.parquet')})"
+        try:
+            found = con.execute(
+                f"""
+                with published as materialized ({table.sql})
+                select exists (from published except all {exported}) or exists ({exported} except all from published)
+                """,
+                bounds,
+            ).fetchone()
+        except duckdb.Error:
+            # The file is missing or has other columns: exporting anew mends it, or says what is wrong.
+            return True
+        if found is None or found[0]:
+            return True
+    return False
 
 
 def export_period(

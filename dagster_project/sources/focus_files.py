@@ -152,6 +152,8 @@ CHARGES = Entity(
         [
             *((column, _column_type(name)) for column, name in sorted(_NAMES.items())),
             ("focus_version", pa.string()),
+            ("delivery_id", pa.string()),
+            ("restated_period", pa.string()),
             ("attributes_json", pa.string()),
         ]
     ),
@@ -166,10 +168,16 @@ class FocusFilesOptions(TableOptions):
     Attributes:
         format: csv or parquet; by the file's name when it is not given.
         focus_version: The version that the files follow; inferred from their columns when it is not given.
+        delivery: What arrives at once: a file, or all files of a folder, for exports that are written in parts.
+        restates: What a delivery states anew of a billing account's billing period, so that former deliveries of it
+            are superseded: each charge period that it has charges of (daily files, invoices issued again), the
+            whole billing period (month-to-date exports), or nothing (files that only ever add charges).
     """
 
     format: Literal["csv", "parquet"] = "csv"
     focus_version: FocusVersion | None = None
+    delivery: Literal["file", "folder"] = "file"
+    restates: Literal["charge_period", "billing_period", "nothing"] = "charge_period"
 
 
 def infer_version(columns: list[str]) -> FocusVersion:
@@ -179,6 +187,10 @@ def infer_version(columns: list[str]) -> FocusVersion:
         if set(names) & set(columns):
             found = version
     return found
+
+
+def _folder(input_uri: str) -> str:
+    return input_uri.rpartition("/")[0] or "."
 
 
 def _options_for(path: Path, options: FocusFilesOptions) -> FocusFilesOptions:
@@ -205,7 +217,11 @@ def _read(options: FocusFilesOptions, _: PullContext) -> Iterator[InputPull]:
         others = [name for name in dict.fromkeys(present) if name not in columns.values()]
         mapping = ColumnMapping(
             columns={**columns, "attributes_json": _OTHERS},
-            constants={"focus_version": options.focus_version or infer_version(present)},
+            constants={
+                "focus_version": options.focus_version or infer_version(present),
+                "delivery_id": input_uri if options.delivery == "file" else _folder(input_uri),
+                "restated_period": options.restates,
+            },
             required=("charge_period_start",),
             null_words=null_words,
         )

@@ -32,6 +32,8 @@ MODELS_WITH_UNIT_TESTS = {
     "fct_use_case_instances",
     "fct_invoice_lines",
     "rpt_invoice_reconciliation",
+    "rpt_use_case_unit_economics",
+    "rpt_use_case_leaderboard",
 }
 
 

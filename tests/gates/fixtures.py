@@ -132,7 +132,8 @@ TABLES: dict[str, str] = {
         case position when 1 then 'no_exchange_rate' end as unconverted_reason_type
     """),
     "marts.rpt_invoice_reconciliation": _two_rows("""
-        'openai' as provider_name, date '2026-07-01' as billing_period_start_date, 'calls' as driver_type,
+        'openai' as provider_name, cast(null as varchar) as billing_account_id,
+        date '2026-07-01' as billing_period_start_date, 'calls' as driver_type,
         'part-' || position as component_name, cast(847000 as decimal(38, 15)) as billed_cost_usd,
         case position when 0 then cast(460440 as decimal(38, 15)) end as ledger_cost_usd,
         case position when 0 then cast(386560 as decimal(38, 15)) end as difference_usd

@@ -24,6 +24,7 @@ CHARGES = "marts__fct_call_charges_costs_conserved"
 REPORT = "marts__rpt_daily_spend_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
+RECONCILIATION = "marts__rpt_invoice_reconciliation_amounts_conserved"
 INVOICES = "marts__fct_invoice_lines_amounts_conserved"
 
 LEDGER = """
@@ -75,7 +76,8 @@ LEDGER = """
 
     create table marts.rpt_daily_spend as
     select
-        event_date, count(*) as call_count, sum(list_cost_usd) as list_cost_usd,
+        event_date, 'openai' as provider_name, count(*) as call_count, 0 as unpriced_call_count,
+        sum(list_cost_usd) as list_cost_usd,
         sum(contracted_cost_usd) as contracted_cost_usd, sum(effective_cost_usd) as effective_cost_usd
     from marts.fct_calls group by event_date;
 
@@ -105,18 +107,32 @@ LEDGER = """
         cast(case when hour = 0 then 0.25 else 0 end as decimal(28, 9)) as used_cost_usd
     from range(24) as hours (hour);
 
-    create table staging.stg_focus_files__charges as from (values
-        ('bill'), ('bill'), ('bill')
-    ) as t (source_name);
+    insert into ops.landing_files values ('invoices', 'bill', date '2026-07-01', 4);
 
-    create table intermediate.int_billing__lines_classified as from (values
-        ('bill', cast(20.5 as decimal(38, 18))), ('bill', cast(0.02022672899 as decimal(38, 18)))
-    ) as t (source_name, billed_cost_in_billing_currency);
+    create table staging.stg_focus_files__charges as from (values
+        ('bill', 'USD', cast(20.5 as decimal(38, 18))), ('bill', 'USD', cast(0.02022672899 as decimal(38, 18))),
+        ('bill', 'USD', cast(19.5 as decimal(38, 18))), ('bill', 'EUR', cast(7 as decimal(38, 18)))
+    ) as t (source_name, billing_currency_code, billed_cost_in_billing_currency);
+
+    create table intermediate.int_billing__lines_classified as
+    select *, case when billed_cost_in_billing_currency = 19.5 then 'superseded_by_later_delivery' end as reject_reason
+    from staging.stg_focus_files__charges;
+
+    create table intermediate.int_billing__lines_rejected as
+    from intermediate.int_billing__lines_classified where reject_reason is not null;
 
     create table marts.fct_invoice_lines as
-    select source_name, billed_cost_in_billing_currency as billed_cost_usd,
-        cast(null as varchar) as unconverted_reason_type
-    from intermediate.int_billing__lines_classified;
+    select source_name, billing_currency_code,
+        case when billing_currency_code = 'USD' then billed_cost_in_billing_currency end as billed_cost_usd,
+        'openai' as provider_name, date '2026-07-01' as billing_period_start_date,
+        timestamptz '2026-08-01 00:00:00+00' as billing_period_end_at
+    from intermediate.int_billing__lines_classified where reject_reason is null;
+
+    create table marts.rpt_invoice_reconciliation as from (values
+        ('openai', 'calls', 2, 20.5, 4, 0, cast(0.006 as decimal(38, 15))),
+        ('openai', 'other', 1, 0.02022672899, null, null, null)
+    ) as t (provider_name, driver_type, line_count, billed_cost_usd, call_count, unpriced_call_count, ledger_cost_usd);
+    alter table marts.rpt_invoice_reconciliation add column billing_period_start_date date default date '2026-07-01';
 """
 
 # Per gate, what breaks the ledger, and how many things then do not balance (a day and the window as a whole are two).
@@ -151,7 +167,19 @@ BREACHES: list[tuple[str, str, int]] = [
     (CAPACITY, "update marts.fct_calls set effective_cost_usd = 0.26 where call_id = 'p'", 1),
     (INVOICES, "update marts.fct_invoice_lines set billed_cost_usd = 20.49 where billed_cost_usd > 1", 1),
     (INVOICES, "delete from marts.fct_invoice_lines where billed_cost_usd < 1", 1),
-    (INVOICES, "insert into marts.fct_invoice_lines values ('nobody', 1, null)", 1),
+    (INVOICES, "delete from marts.fct_invoice_lines where billing_currency_code = 'EUR'", 1),
+    (INVOICES, "update marts.fct_invoice_lines set source_name = 'nobody' where billed_cost_usd > 1", 2),
+    (INVOICES, "delete from intermediate.int_billing__lines_rejected", 1),
+    (INVOICES, "update intermediate.int_billing__lines_rejected set billed_cost_in_billing_currency = 19.49", 1),
+    (RECONCILIATION, "delete from marts.rpt_invoice_reconciliation where driver_type = 'other'", 1),
+    (RECONCILIATION, "update marts.rpt_invoice_reconciliation set billed_cost_usd = 20.49 where line_count = 2", 1),
+    (RECONCILIATION, "update marts.rpt_invoice_reconciliation set call_count = 3 where line_count = 2", 1),
+    (RECONCILIATION, "update marts.rpt_invoice_reconciliation set unpriced_call_count = null", 1),
+    (RECONCILIATION, "update marts.rpt_daily_spend set contracted_cost_usd = 0.005 where call_count = 3", 1),
+    (RECONCILIATION, "update marts.fct_invoice_lines set provider_name = 'azure'", 2),
+    # A row that staging lost: of both currencies of the source it is not known which lacks it.
+    (INVOICES, "update ops.landing_files set row_count = 5 where source_name = 'bill'", 2),
+    (INVOICES, "insert into ops.landing_files values ('invoices', 'lost', date '2026-07-01', 1)", 1),
 ]
 
 
@@ -201,10 +229,11 @@ def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, 
     assert not _judge(con, name, (date(2026, 7, 2), date(2026, 7, 2))).is_passed
 
 
-@pytest.mark.parametrize("name", [CAPACITY, INVOICES])
+@pytest.mark.parametrize("name", [CAPACITY, INVOICES, RECONCILIATION])
 def test_gate_with_nothing_to_judge_fails(con: duckdb.DuckDBPyConnection, name: str):
     for table in ("marts.fct_capacity_hours", "marts.fct_invoice_lines", "intermediate.int_billing__lines_classified",
-                  "staging.stg_focus_files__charges"):  # fmt: skip
+                  "intermediate.int_billing__lines_rejected", "staging.stg_focus_files__charges",
+                  "marts.rpt_invoice_reconciliation", "ops.landing_files"):  # fmt: skip
         con.execute(f"delete from {table}")
     result = _judge(con, name)
     assert (result.is_passed, result.evaluated_count) == (False, 0)

@@ -28,7 +28,10 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
     ("parts", "names"),
     [
         ((), set()),
-        (("invoices",), {"marts__fct_invoice_lines_amounts_conserved"}),
+        (
+            ("invoices",),
+            {"marts__fct_invoice_lines_amounts_conserved", "marts__rpt_invoice_reconciliation_amounts_conserved"},
+        ),
         (("capacity",), {"marts__fct_capacity_hours_costs_conserved"}),
         (("use_cases",), {"marts__fct_use_case_instances_costs_conserved"}),
         (

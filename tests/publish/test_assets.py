@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-import orjson
 import pytest
 
 from dagster_project.gates.expectations import Suite
@@ -12,12 +11,14 @@ from dagster_project.gates.gate import GateRun, Verdict, result_of
 from dagster_project.gates.ledger import LEDGER_GATES
 from dagster_project.gates.results import record
 from dagster_project.publish import assets
+from dagster_project.publish.exports import export_period
 from dagster_project.settings import Settings
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL, Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DailyTable
 from tests.integration.small_company import SmallCompany
+from tests.publish.test_exports import SERVING_SQL
 
 CALENDAR = Calendar(date(2026, 3, 2), date(2026, 4, 8), datetime(2026, 4, 9, tzinfo=UTC))
 TABLES = {"fct_calls": DailyTable("event_date", 0), "fct_use_case_instances": DailyTable("started_date", 2)}
@@ -96,16 +97,16 @@ def test_suite_without_a_day_is_judged_whole():
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """A ledger of March and April, with an invoice of February; both published at noon."""
+    """A ledger of March and April, with an invoice of February for charges of March; both published at noon."""
     settings = SmallCompany.found(tmp_path / "company").settings.model_copy(update={"as_of": CALENDAR.end_at})
     settings.serving_path.parent.mkdir(parents=True)
     with duckdb.connect(str(settings.serving_path)) as con:
-        con.execute("create schema marts")
-        con.execute(
-            "create table marts.rpt_daily_spend as "
-            "from (values (date '2026-03-31'), (date '2026-04-01')) as t (event_date)"
-        )
-        con.execute("create table marts.fct_invoice_lines as select date '2026-02-01' as billing_period_start_date")
+        con.execute(SERVING_SQL)
+        con.execute("update marts.rpt_daily_spend set event_date = date '2026-03-31'")
+        con.execute("update marts.rpt_daily_spend set event_date = date '2026-04-01' where use_case_id = 'b'")
+        con.execute("update marts.rpt_use_case_unit_economics set started_date = date '2026-03-31'")
+        con.execute("update marts.rpt_invoice_reconciliation set billing_period_start_date = date '2026-02-01'")
+        con.execute("update marts.fct_invoice_lines set billing_period_start_date = date '2026-02-01'")
     with open_warehouse(settings) as con:
         restatement.note_days(con, calendar=CALENDAR, now=NOON - timedelta(hours=1))
         restatement.close_requests(con, Window(BEFORE_ALL, AFTER_ALL), requested_until=NOON, built_at=NOON)
@@ -113,13 +114,19 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def _export(settings: Settings, period: str, built_at: datetime) -> None:
-    folder = settings.exports_dir / period
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_bytes(orjson.dumps({"built_at": built_at.isoformat()}))
+    export_period(
+        serving_path=settings.serving_path, exports_dir=settings.exports_dir, period=period, built_at=built_at
+    )
+
+
+def _publish(settings: Settings, change: str) -> None:
+    with duckdb.connect(str(settings.serving_path)) as con:
+        con.execute(change)
 
 
 def test_published_periods_are_the_months_with_calls_or_invoices(settings: Settings):
-    assert assets.published_periods(settings.serving_path) == ["2026-02", "2026-03", "2026-04"]
+    with duckdb.connect(str(settings.serving_path), read_only=True) as con:
+        assert assets.published_periods(con) == ["2026-02", "2026-03", "2026-04"]
 
 
 def test_nothing_is_stale_before_anything_is_published(tmp_path: Path):
@@ -149,6 +156,39 @@ def test_month_before_the_first_day_is_built_with_it(settings: Settings):
     with open_warehouse(settings) as con:
         con.execute("insert into ops.restatements (event_date, built_at) values (date '2026-03-02', ?)", [later])
     assert assets.stale_periods(settings) == ["2026-02", "2026-03"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        # What is billed in February was charged for a day of March, on which nothing was built.
+        ("update marts.fct_invoice_lines set billed_cost_usd = 1 where invoice_line_id = 'l-3'", ["2026-02"]),
+        ("update marts.fct_invoice_lines set billing_period_start_date = date '2026-04-01'", ["2026-02", "2026-04"]),
+        ("delete from marts.fct_invoice_lines", ["2026-02"]),
+        ("update marts.rpt_invoice_reconciliation set unpriced_call_count = 2", ["2026-02"]),
+        # An instance of 31 March lasts into April.
+        ("update marts.rpt_use_case_unit_economics set cost_usd = 3", ["2026-03"]),
+        ("update marts.rpt_use_case_leaderboard set cost_usd = 3", []),
+    ],
+)
+def test_month_whose_figures_change_by_the_days_of_another_is_stale(settings: Settings, change: str, stale: list[str]):
+    for period in ("2026-02", "2026-03", "2026-04"):
+        _export(settings, period, NOON + timedelta(seconds=1))
+    _publish(settings, change)
+    assert assets.stale_periods(settings) == stale
+    for period in stale:
+        _export(settings, period, NOON + timedelta(seconds=2))
+    assert assets.stale_periods(settings) == []
+
+
+def test_export_that_lacks_a_file_or_has_other_columns_is_stale(settings: Settings):
+    for period in ("2026-02", "2026-03", "2026-04"):
+        _export(settings, period, NOON + timedelta(seconds=1))
+    (settings.exports_dir / "2026-02" / "invoice_lines.parquet").unlink()
+    with duckdb.connect() as con:
+        path = settings.exports_dir / "2026-04" / "unit_economics.parquet"
+        con.execute(f"copy (select 1 as instance_count) to '{path}' (format parquet)")
+    assert assets.stale_periods(settings) == ["2026-02", "2026-04"]
 
 
 # ---- gates

@@ -43,8 +43,10 @@ SERVING_SQL = """
             'unversioned' as use_case_version,
             cast(4 as bigint) as instance_count, cast(4 as bigint) as judged_instance_count,
             cast(3 as bigint) as success_count, cast(4 as bigint) as valued_instance_count,
+            cast(4 as bigint) as costed_instance_count, cast(0 as bigint) as uncosted_instance_count,
+            cast(3 as bigint) as costed_success_count, cast(4 as bigint) as costed_valued_instance_count,
             cast(0 as bigint) as unpriced_call_count, cast(2 as decimal(38, 15)) as cost_usd,
-            cast(0.5 as double) as cost_usd_per_instance, cast(2 as double) / 3 as cost_usd_per_success,
+            cast(0.5 as double) as cost_usd_per_costed_instance, cast(2 as double) / 3 as cost_usd_per_costed_success,
             cast(null as double) as p50_cost_usd, cast(0.1 as double) as p95_cost_usd,
             cast(22 as decimal(38, 9)) as value_usd, cast(20 as decimal(38, 15)) as margin_usd,
             cast(10 as double) as roi_share, cast(3600 as decimal(38, 9)) as time_saved_s,
@@ -56,14 +58,19 @@ SERVING_SQL = """
             cast(4 as bigint) as judged_instance_count,
             cast(3 as bigint) as success_count, cast(0.75 as double) as success_share,
             cast(4 as bigint) as valued_instance_count, cast(0 as bigint) as unpriced_call_count,
-            cast(2 as decimal(38, 15)) as cost_usd, cast(0.5 as double) as cost_usd_per_instance,
-            cast(0.6 as double) as cost_usd_per_success, cast(22 as decimal(38, 9)) as value_usd,
+            cast(4 as bigint) as costed_instance_count, cast(0 as bigint) as uncosted_instance_count,
+            cast(3 as bigint) as costed_success_count, cast(4 as bigint) as costed_valued_instance_count,
+            cast(2 as decimal(38, 15)) as cost_usd, cast(0.5 as double) as cost_usd_per_costed_instance,
+            cast(0.6 as double) as cost_usd_per_costed_success, cast(22 as decimal(38, 9)) as value_usd,
             cast(20 as decimal(38, 15)) as margin_usd, cast(10 as double) as roi_share,
             date '2026-09-01' as first_started_date, date '2026-09-30' as last_started_date;
     create table marts.rpt_invoice_reconciliation as
         select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
-            'other' as driver_type,
+            'acct' as billing_account_id, 'calls' as driver_type,
             'Grüße' as component_name, cast(2 as bigint) as line_count,
+            cast(0 as bigint) as unconverted_line_count, cast(9 as bigint) as call_count,
+            cast(1 as bigint) as unpriced_call_count, cast(1445 as bigint) as unpriced_input_tokens,
+            cast(220 as bigint) as unpriced_output_tokens, cast(null as varchar) as unreconciled_reason_type,
             cast(847000 as decimal(38, 15)) as billed_cost_usd, cast(460440 as decimal(38,
             15)) as ledger_cost_usd,
             cast(386560 as decimal(38, 15)) as difference_usd;
@@ -96,7 +103,8 @@ SERVING_SQL = """
     create table marts.fct_invoice_lines as
         select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
             'OpenAI' as invoice_issuer_name, 'acct' as billing_account_id, 'inv-1' as invoice_id,
-            line as invoice_line_id, 'Usage' as charge_type, cast(null as varchar) as charge_class_type,
+            line as invoice_line_id, cast(1 as bigint) as version_index, 'Usage' as charge_type,
+            cast(null as varchar) as charge_class_type,
             text as charge_description, 'calls' as driver_type, 'AI' as service_category_type,
             'API' as service_name,
             '' as sku_id, cast(null as varchar) as sku_meter_name, 'us' as region_id,
@@ -293,7 +301,7 @@ def test_workbook_has_typed_cells_and_no_formula(serving_path: Path, exports_dir
     assert (formula.value, formula.data_type) == ('=HYPERLINK("http://x")', "s")
     assert formula.hyperlink is None
     assert lines.cell(2, header["charge_period_start_at"]).value == datetime(2026, 9, 1)  # noqa: DTZ001
-    share = book["leaderboard"].cell(2, 8)
+    share = book["leaderboard"].cell(2, 10)
     assert (share.value, share.number_format) == (0.75, "0.00%")
 
 

@@ -62,6 +62,32 @@ def test_focus_files_infers_or_takes_the_version(charges: Pulled, tmp_path: Path
     assert declared.rows()[0]["focus_version"] == "1.4"
 
 
+def test_focus_files_says_what_arrives_at_once_and_what_it_restates(tmp_path: Path):
+    export = tmp_path / "exports" / "run-1"
+    export.mkdir(parents=True)
+    (export / "part-0.csv").write_bytes((FIXTURES / "focus" / "ai_charges.csv").read_bytes())
+    found = {}
+    for delivery in ("file", "folder"):
+        pulled = pull(
+            tmp_path / delivery,
+            "focus_files",
+            path=str(tmp_path / "exports" / "*" / "*.csv"),
+            delivery=delivery,
+            restates="billing_period",
+        )
+        row = pulled.rows()[0]
+        found[delivery] = (row["input_uri"], row["delivery_id"], row["restated_period"])
+    (uri, as_file, restated), (_, as_folder, _) = found["file"], found["folder"]
+    assert uri.endswith("run-1/part-0.csv")
+    assert (as_file, as_folder, restated) == (uri, uri.removesuffix("/part-0.csv"), "billing_period")
+
+
+def test_focus_files_takes_a_file_for_a_delivery_of_its_charge_periods(charges: Pulled):
+    assert {(row["delivery_id"], row["restated_period"]) for row in charges.rows()} == {
+        (charges.rows()[0]["input_uri"], "charge_period")
+    }
+
+
 @pytest.mark.parametrize(
     ("column", "version"),
     [
@@ -77,8 +103,9 @@ def test_focus_files_infers_the_version_that_brought_a_column(column: str, versi
 
 
 def test_focus_files_knows_the_columns_of_all_versions():
-    # 65 columns of 1.4, and the two provider names that 1.4 dropped.
-    assert len(CHARGES.schema.names) - 2 == 67
+    # 65 columns of 1.4, and the two provider names that 1.4 dropped; four columns are ours.
+    own = {"focus_version", "delivery_id", "restated_period", "attributes_json"}
+    assert len(set(CHARGES.schema.names) - own) == 67
     assert snake_case("CommitmentDiscountId") == "commitment_discount_id"
 
 

@@ -8,18 +8,56 @@ provider_aliases as (
     select * from {{ ref('seed_provider_aliases') }}
 ),
 
--- An invoice that is issued again replaces what was delivered for it before.
-ranked as (
+named as (
     select
         charges.*,
         coalesce(provider_aliases.provider_name, lower(charges.provider_name)) as canonical_provider_name,
-        dense_rank() over (
-            partition by charges.source_name, coalesce(charges.invoice_id, charges.input_uri)
-            order by charges.landed_at desc, charges.input_uri desc
-        ) as delivery_rank
+        max(charges.landed_at) over (partition by charges.source_name, charges.delivery_id) as delivered_at
     from charges
     left join provider_aliases
         on lower(charges.provider_name) = provider_aliases.reported_provider_name
+),
+
+-- What is stated anew together: a charge period, a whole billing period, or the delivery alone.
+restated as (
+    select
+        *,
+        dense_rank() over (partition by source_name order by delivered_at asc, delivery_id asc) as delivery_index,
+        concat_ws(
+            '|',
+            restated_period_type,
+            case
+                when restated_period_type = 'charge_period'
+                    then
+                        concat_ws(
+                            '/', cast(charge_period_start_at as varchar), cast(charge_period_end_at as varchar)
+                        )
+                when restated_period_type = 'nothing' then delivery_id
+            end
+        ) as restated_id
+    from named
+),
+
+-- Charges that are not invoiced yet give way to whatever is delivered later for them, an invoice only to itself.
+versioned as (
+    select
+        *,
+        max(delivery_index) over (
+            partition by
+                source_name, canonical_provider_name, billing_account_id, billing_period_start_at, restated_id
+        ) as latest_delivery_index,
+        max(delivery_index) over (
+            partition by
+                source_name, canonical_provider_name, billing_account_id, billing_period_start_at, restated_id,
+                invoice_id
+        ) as latest_delivery_of_invoice_index,
+        dense_rank() over (
+            partition by
+                source_name, canonical_provider_name, billing_account_id, billing_period_start_at, restated_id,
+                invoice_id
+            order by delivery_index asc
+        ) as version_index
+    from restated
 ),
 
 final as (
@@ -46,6 +84,8 @@ final as (
         pricing_unit,
         consumed_unit,
         focus_version,
+        delivery_id,
+        restated_period_type,
         input_uri,
         tags_json,
         record_index,
@@ -62,14 +102,20 @@ final as (
         landed_at,
         event_date,
         canonical_provider_name,
-        delivery_rank,
+        version_index,
+        case
+            when
+                delivery_index < case
+                    when invoice_id is null then latest_delivery_index else latest_delivery_of_invoice_index
+                end
+                then 'superseded_by_later_delivery'
+        end as reject_reason,
         case
             when charge_type = 'Usage' and lower(consumed_unit) = 'tokens' then 'calls'
             when charge_type = 'Purchase' then 'commitment'
             else 'other'
         end as driver_type
-    from ranked
-    where delivery_rank = 1
+    from versioned
 )
 
 select * from final

@@ -44,6 +44,9 @@ final as (
             when kpis.kpi_name is null then 'unknown_kpi'
             when ranked.is_score_missing then 'missing_score'
             when kpis.kpi_type = 'boolean' and ranked.score not in (0, 1) then 'score_outside_scale'
+            when
+                (kpis.kpi_type = 'percentage' or kpis.unit = 'share') and not ranked.score between 0 and 1
+                then 'score_outside_scale'
             when kpis.kpi_type like 'likert%' and ranked.score < 1 then 'score_outside_scale'
             when kpis.kpi_type = 'likert5' and ranked.score > 5 then 'score_outside_scale'
             when kpis.kpi_type = 'likert7' and ranked.score > 7 then 'score_outside_scale'

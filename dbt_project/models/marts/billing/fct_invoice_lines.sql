@@ -25,7 +25,9 @@ final as (
         resource_id,
         region_id,
         consumed_unit as consumed_unit_name,
+        delivery_id,
         tags_json,
+        cast(version_index as bigint) as version_index,
         case
             when billing_currency_code = 'USD' then cast(billed_cost_in_billing_currency as decimal(38, 18))
         end as billed_cost_usd,
@@ -42,6 +44,7 @@ final as (
         charge_period_start_at,
         charge_period_end_at
     from lines
+    where reject_reason is null
 )
 
 select * from final

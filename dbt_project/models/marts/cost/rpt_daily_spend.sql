@@ -25,6 +25,10 @@ final as (
         cast(sum(case when pricing_status_type = 'unpriced' then 1 else 0 end) as bigint) as unpriced_call_count,
         cast(sum(reported_input_tokens) as bigint) as reported_input_tokens,
         cast(sum(reported_output_tokens) as bigint) as reported_output_tokens,
+        cast(sum(case when pricing_status_type = 'unpriced' then reported_input_tokens end) as bigint)
+            as unpriced_input_tokens,
+        cast(sum(case when pricing_status_type = 'unpriced' then reported_output_tokens end) as bigint)
+            as unpriced_output_tokens,
         cast(sum(list_cost_usd) as decimal(38, 15)) as list_cost_usd,
         cast(sum(contracted_cost_usd) as decimal(38, 15)) as contracted_cost_usd,
         cast(sum(effective_cost_usd) as decimal(38, 15)) as effective_cost_usd

@@ -28,6 +28,8 @@ final as (
         pricing_unit,
         consumed_unit,
         focus_version,
+        delivery_id,
+        restated_period as restated_period_type,
         input_uri,
         tags as tags_json,
         record_index,

@@ -1,0 +1,94 @@
+"""A bill that comes in several files: all of it counts, once, and its month is exported when it changes."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.integration.small_company import SmallCompany
+
+
+def _line(billed_cost: str, charge_day: str, *, invoice_id: str, period: tuple[str, str]) -> str:
+    """A daily line that no call drives, of an invoice of the month from `period`'s first to its second day."""
+    return (
+        f"{billed_cost},{billed_cost},{billed_cost},{billed_cost},mill-account,USD,{period[0]}T00:00:00Z,"
+        f"{period[1]}T00:00:00Z,{charge_day}T00:00:00Z,{charge_day}T23:59:59Z,Usage,Storage,1,GB,{invoice_id},"
+        "Mill AI,Mill,Storage,Disks"
+    )
+
+
+MARCH = {"invoice_id": "mill-storage-2026-03", "period": ("2026-03-01", "2026-04-01")}
+APRIL = {"invoice_id": "mill-storage-2026-04", "period": ("2026-04-01", "2026-05-01")}
+# The company's own invoice of March.
+FOUNDING_USD = Decimal("25.11")
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
+    """Two daily exports of one invoice of March, and a bill of April for a day of March."""
+    company = SmallCompany.found(tmp_path_factory.mktemp("invoices") / "company")
+    company.write_invoice("storage-03-02.csv", [_line("1.00", "2026-03-02", **MARCH)])
+    company.write_invoice(
+        "storage-03-03.csv", [_line("2.00", "2026-03-03", **MARCH), _line("0.50", "2026-03-03", **MARCH)]
+    )
+    company.write_invoice("storage-04.csv", [_line("4.00", "2026-03-04", **APRIL)])
+    assert company.run().failed_checks == []
+    return company
+
+
+def _exported_usd(company: SmallCompany, period: str) -> Decimal:
+    path: Path = company.settings.exports_dir / period / "invoice_lines.parquet"
+    with duckdb.connect() as con:
+        row = con.execute(f"select sum(billed_cost_usd) from read_parquet('{path}')").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_invoice_that_is_spread_over_files_counts_whole(company: SmallCompany):
+    assert company.rows(
+        "select invoice_id, count(*), sum(billed_cost_usd) from marts.fct_invoice_lines "
+        "where invoice_id like 'mill-storage%' group by 1 order by 1"
+    ) == [("mill-storage-2026-03", 3, Decimal("3.50")), ("mill-storage-2026-04", 1, Decimal("4.00"))]
+    # 25.11 + 1.00 + 2.00 + 0.50
+    assert _exported_usd(company, "2026-03") == FOUNDING_USD + Decimal("3.50")
+    assert _exported_usd(company, "2026-04") == Decimal("4.00")
+
+
+@pytest.fixture(scope="module")
+def restated(company: SmallCompany, tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
+    """The company after 3 March was delivered again under another name and the bill of April was corrected."""
+    later = company.copy_to(tmp_path_factory.mktemp("restated") / "company")
+    later.write_invoice("storage-03-03.v2.csv", [_line("2.25", "2026-03-03", **MARCH)])
+    later.write_invoice("storage-04.csv", [_line("4.40", "2026-03-04", **APRIL)])
+    assert later.run().failed_checks == []
+    return later
+
+
+def test_day_that_is_delivered_again_supersedes_its_former_lines_and_keeps_them(restated: SmallCompany):
+    assert restated.rows(
+        "select version_index, billed_cost_usd from marts.fct_invoice_lines "
+        "where invoice_id = 'mill-storage-2026-03' order by charge_period_start_at"
+    ) == [(1, Decimal("1.00")), (2, Decimal("2.25"))]
+    assert restated.warehouse_rows(
+        "select input_uri, reject_reason, billed_cost_in_billing_currency "
+        "from intermediate.int_billing__lines_rejected order by 3"
+    ) == [
+        ("invoices/storage-03-03.csv", "superseded_by_later_delivery", Decimal("0.50")),
+        ("invoices/storage-03-03.csv", "superseded_by_later_delivery", Decimal("2.00")),
+    ]
+
+
+def test_month_of_a_bill_is_exported_anew_when_a_charge_of_another_month_changes(restated: SmallCompany):
+    # 25.11 + 1.00 + 2.25
+    assert _exported_usd(restated, "2026-03") == FOUNDING_USD + Decimal("3.25")
+    assert _exported_usd(restated, "2026-04") == Decimal("4.40")
+
+
+def test_provider_of_one_account_is_reconciled_by_account(restated: SmallCompany):
+    # 6 calls at 0.003 on each of six days, of a week with one quiet day: 36 x 0.003; the bill says 0.11.
+    assert restated.rows(
+        "select billing_account_id, call_count, unpriced_call_count, billed_cost_usd, ledger_cost_usd, difference_usd "
+        "from marts.rpt_invoice_reconciliation "
+        "where component_name = 'calls' and billing_period_start_date = date '2026-03-01'"
+    ) == [("mill-account", 42, 0, Decimal("0.11"), Decimal("0.108"), Decimal("0.002"))]
