@@ -8,14 +8,14 @@ provider_aliases as (
     select * from {{ ref('seed_provider_aliases') }}
 ),
 
--- An invoice that is issued again replaces what was delivered for it before.
+-- An invoice that is issued again replaces what was delivered for it in an earlier file.
 ranked as (
     select
         charges.*,
         coalesce(provider_aliases.provider_name, lower(charges.provider_name)) as canonical_provider_name,
         dense_rank() over (
             partition by charges.source_name, coalesce(charges.invoice_id, charges.input_uri)
-            order by charges.landed_at desc, charges.input_uri desc
+            order by {{ delivery_order(is_record=false) }}
         ) as delivery_rank
     from charges
     left join provider_aliases
