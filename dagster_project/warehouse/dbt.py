@@ -24,6 +24,9 @@ from dagster_project.warehouse.value_equations import compile_equations
 
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
+# Parts of the ledger that exist when a reference file has rows.
+REFERENCE_PARTS = {"use_cases": "seed_use_cases", "capacity": "seed_commitments"}
+
 
 @dataclass(frozen=True)
 class NodeResult:
@@ -107,6 +110,15 @@ def discovered_vars() -> dict[str, list[str]]:
             for connector in connectors
             if connector.feed == "rates" and any(entity.name == "rates" for entity in connector.entities)
         ),
+    }
+
+
+def filled_seeds(reference_dir: Path) -> set[str]:
+    """Give the names of the reference files that have rows below their header."""
+    return {
+        path.stem
+        for path in reference_dir.glob("*.csv")
+        if len(path.read_text(encoding="utf-8").strip().splitlines()) > 1
     }
 
 
