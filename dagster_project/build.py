@@ -14,9 +14,9 @@ from dagster_project.gates.ledger_assets import ledger_checks
 from dagster_project.progress import Progress
 from dagster_project.publish.assets import export_assets, serving_assets
 from dagster_project.settings import Settings, load_settings
-from dagster_project.sources import discover
-from dagster_project.warehouse.dbt import DbtProject, daily_tables
+from dagster_project.warehouse.dbt import REFERENCE_PARTS, DbtProject, daily_tables, filled_seeds
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
+from dagster_project.warehouse.feeds import fed_feeds
 from dagster_project.warehouse.raw_assets import raw_assets
 
 
@@ -75,12 +75,7 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 
 def configured_parts(settings: Settings) -> frozenset[str]:
-    """Say what the configuration feeds: usage, use_cases, invoices, kpis, capacity."""
-    connectors = discover()
-    feeds: set[str] = {connectors[options.kind].feed for options in settings.sources}
-    parts = feeds & {"usage", "invoices", "kpis"}
-    for part, file_name in (("use_cases", "seed_use_cases.csv"), ("capacity", "seed_commitments.csv")):
-        path = settings.reference_dir / file_name
-        if path.exists() and len(path.read_text(encoding="utf-8").strip().splitlines()) > 1:
-            parts = parts | {part}
-    return frozenset(parts)
+    """Say what sources and reference data feed: usage, use_cases, invoices, kpis, capacity."""
+    parts = fed_feeds(settings) & {"usage", "invoices", "kpis"}
+    filled = filled_seeds(settings.reference_dir)
+    return frozenset(parts | {part for part, seed in REFERENCE_PARTS.items() if seed in filled})

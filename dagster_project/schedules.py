@@ -1,14 +1,17 @@
 """Jobs, schedules and sensors: what runs when.
 
 Usage is pulled hourly, rates, invoices and KPIs daily. A pull only notes which days changed; the restatement sensor
-requests a build of exactly those days. Exports follow on the first working day of the month.
+requests a build of exactly those days, and again after a pause when it failed. Exports follow on the first working day
+of the month.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from filelock import Timeout
 
 from dagster_project.demo_assets import demo_assets
@@ -16,9 +19,10 @@ from dagster_project.publish.assets import EXPORTS
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
 from dagster_project.warehouse import restatement
+from dagster_project.warehouse.calendar import Window
 from dagster_project.warehouse.connection import open_warehouse, writer_lock
 from dagster_project.warehouse.raw_assets import DEMO_FEEDS, RAW_GROUP
-from dagster_project.warehouse.run_window import range_tags
+from dagster_project.warehouse.run_window import range_tags, run_window
 
 INGEST_SOURCES = "ingest_sources"
 BUILD_WAREHOUSE = "build_warehouse"
@@ -29,6 +33,9 @@ _HOURLY = "7 * * * *"
 _DAILY = "37 5 * * *"
 _MONTH_BEGIN = "0 6 1-3 * *"
 _SATURDAY = 5
+
+_FIRST_PAUSE = timedelta(minutes=2)
+_LONGEST_PAUSE = timedelta(hours=1)
 
 
 def jobs(settings: Settings) -> list[UnresolvedAssetJobDefinition]:
@@ -109,18 +116,80 @@ def sensors(settings: Settings) -> list[dg.SensorDefinition]:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Requests a build of exactly the days that late data, changed prices or corrections touch.",
     )
-    def restatement_sensor() -> Sequence[dg.RunRequest] | dg.SkipReason:
+    def restatement_sensor(context: dg.SensorEvaluationContext) -> Sequence[dg.RunRequest] | dg.SkipReason:
         try:
             with writer_lock(settings).acquire(timeout=0), open_warehouse(settings) as con:
                 ranges = restatement.pending_ranges(con)
-                stamp = restatement.latest_request(con)
+                stamps = [restatement.latest_request(con, first, last) for first, last in ranges]
         except Timeout:
             return dg.SkipReason("The warehouse is being written; the days that changed are read when it is free.")
         if not ranges:
             return dg.SkipReason("No day changed since it was built.")
-        return [range_request(first, last, run_key=f"{first}..{last}@{stamp}") for first, last in ranges]
+        builds = _builds(context.instance, settings, since=min(stamps))
+        requests: list[dg.RunRequest] = []
+        pauses: list[str] = []
+        for (first, last), stamp in zip(ranges, stamps, strict=True):
+            same_days = [
+                build for build in builds if build.window.first_date <= last and first <= build.window.last_date
+            ]
+            ended = [build.ended_at for build in same_days if build.ended_at and build.created_at >= stamp]
+            if any(build.ended_at is None for build in same_days):
+                pauses.append(f"{first}..{last} is being built")
+            elif ended and datetime.now(UTC) < (due_at := retry_at(ended)):
+                pauses.append(
+                    f"{first}..{last} failed {len(ended)} times; it is requested again at {due_at:%H:%M:%S} UTC"
+                )
+            else:
+                requests.append(range_request(first, last, run_key=f"{first}..{last}@{stamp.isoformat()}#{len(ended)}"))
+        return requests or dg.SkipReason("; ".join(pauses))
 
     return [restatement_sensor]
+
+
+def retry_at(ended_at: Sequence[datetime]) -> datetime:
+    """Say when a range is requested again whose runs ended without publishing it.
+
+    Args:
+        ended_at: When each of them ended; at least one.
+
+    Returns:
+        2, 4, 8 ... minutes after the last one, an hour at most.
+    """
+    doublings = min(len(ended_at) - 1, 10)
+    return max(ended_at) + min(_FIRST_PAUSE * 2**doublings, _LONGEST_PAUSE)
+
+
+@dataclass(frozen=True)
+class _Build:
+    """A run that builds the days of a window; `ended_at` is None while it waits or runs."""
+
+    window: Window
+    created_at: datetime
+    ended_at: datetime | None
+
+
+def _builds(instance: dg.DagsterInstance, settings: Settings, *, since: datetime) -> list[_Build]:
+    """Give the builds that were asked for since an instant, and those before it that have not ended."""
+    waiting_or_running = [status for status in dg.DagsterRunStatus if status not in FINISHED_STATUSES]
+    records = {
+        record.dagster_run.run_id: record
+        for runs in (
+            dg.RunsFilter(job_name=BUILD_WAREHOUSE, statuses=waiting_or_running),
+            dg.RunsFilter(job_name=BUILD_WAREHOUSE, created_after=since),
+        )
+        for record in instance.get_run_records(runs)
+    }
+    return [
+        _Build(run_window(record.dagster_run.tags, settings), record.create_timestamp, _ended_at(record))
+        for record in records.values()
+    ]
+
+
+def _ended_at(record: dg.RunRecord) -> datetime | None:
+    if not record.dagster_run.is_finished:
+        return None
+    # A run that was ended before it began has no end of its own.
+    return datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
 
 
 def range_request(first: date, last: date, *, run_key: str) -> dg.RunRequest:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from ruamel.yaml import YAML
@@ -51,6 +51,22 @@ class DemoOptions(BaseModel):
     days: int = Field(default=90, gt=0, le=3660)
 
 
+class FormerSource(BaseModel):
+    """A source that is not pulled any more.
+
+    Attributes:
+        name: Its name when it was pulled.
+        kind: Its kind then.
+        landings: Whether what it landed still counts: `kept`, or `withdrawn` (the files stay, and nothing reads them).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: str
+    landings: Literal["kept", "withdrawn"]
+
+
 class _Document(BaseModel):
     """The configuration file apart from the sources' own options."""
 
@@ -62,6 +78,7 @@ class _Document(BaseModel):
     demo: DemoOptions | None = None
     reference_dir: str | None = None
     sources: list[dict[str, Any]] = Field(min_length=1)
+    former_sources: list[FormerSource] = []
 
 
 class Settings(BaseModel):
@@ -76,6 +93,7 @@ class Settings(BaseModel):
         demo: Size of the demo data; None when there is no demo company.
         reference_dir: Folder of the reference data (seeds).
         sources: Options of every source, in the file's order.
+        former_sources: Sources that are not pulled any more, and whether what they landed counts.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -88,6 +106,7 @@ class Settings(BaseModel):
     demo: DemoOptions | None = None
     reference_dir: Path
     sources: tuple[SerializeAsAny[SourceOptions], ...]
+    former_sources: tuple[FormerSource, ...] = ()
 
     @property
     def feeds_dir(self) -> Path:
@@ -147,6 +166,8 @@ def load_settings(
     yaml_file = _YamlFile.load(file, variables)
     document = yaml_file.check(_Document, yaml_file.value, ())
     context = {"config_dir": file.parent, "feeds_dir": state / "feeds"}
+    sources = _sources(yaml_file, document.sources, context)
+    _check_former_sources(yaml_file, document.former_sources, sources)
     reference = Path(document.reference_dir or DEFAULT_REFERENCE_DIR).expanduser()
     return Settings(
         state_dir=state,
@@ -156,7 +177,8 @@ def load_settings(
         as_of=document.as_of,
         demo=document.demo,
         reference_dir=file.parent / reference,
-        sources=_sources(yaml_file, document.sources, context),
+        sources=sources,
+        former_sources=tuple(document.former_sources),
     )
 
 
@@ -186,6 +208,20 @@ def _sources(
         lines[source.name] = yaml_file.line((*where, "name"))
         options.append(source)
     return tuple(options)
+
+
+def _check_former_sources(
+    yaml_file: "_YamlFile", former_sources: list[FormerSource], sources: tuple[SourceOptions, ...]
+) -> None:
+    seen = {(options.kind, options.name) for options in sources}
+    for position, item in enumerate(former_sources):
+        where: _Path = ("former_sources", position)
+        if item.kind not in discover():
+            yaml_file.fail((*where, "kind"), "kind", "unknown kind of source", sorted(discover()))
+        if (item.kind, item.name) in seen:
+            problem = f"{item.kind} {item.name!r} stands twice in sources and former_sources; expected it once"
+            yaml_file.fail((*where, "name"), "name", problem)
+        seen.add((item.kind, item.name))
 
 
 @dataclass
@@ -294,6 +330,8 @@ class _YamlFile:
 def _known_keys(model: type[BaseModel], inside: tuple[str | int, ...]) -> list[str]:
     """Names that a model, or the model at a path inside it, knows."""
     for part in inside:
+        if isinstance(part, int):
+            continue
         known = model.model_fields.get(str(part))
         annotation = known.annotation if known else None
         candidates = [annotation, *getattr(annotation, "__args__", ())]

@@ -1,10 +1,13 @@
 """What runs when: pulls by feed, builds of exactly what changed, exports on the first working day."""
 
-from datetime import UTC, date, datetime
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent
+from dagster._core.storage.dagster_run import DagsterRun
 
 from dagster_project.build import build_defs
 from dagster_project.schedules import (
@@ -13,7 +16,11 @@ from dagster_project.schedules import (
     INGEST_SOURCES,
     is_first_working_day,
     range_request,
+    retry_at,
 )
+from dagster_project.warehouse import restatement
+from dagster_project.warehouse.calendar import Calendar, Window
+from dagster_project.warehouse.connection import open_warehouse
 from tests.integration.small_company import SmallCompany
 
 
@@ -96,3 +103,138 @@ def test_sensor_asks_for_nothing_before_anything_was_pulled(tmp_path: Path):
         context = dg.build_sensor_context(instance=instance, definitions=defs)
         data = defs.resolve_sensor_def("restatement_sensor").evaluate_tick(context)
     assert data.skip_message == "No day changed since it was built."
+
+
+# ---- failed builds
+
+
+@pytest.mark.parametrize(("failures", "minutes"), [(1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (7, 60), (5_000, 60)])
+def test_pause_after_a_failure_doubles_up_to_an_hour(failures: int, minutes: int):
+    last = datetime(2026, 3, 9, 12, tzinfo=UTC)
+    ended = [last - timedelta(hours=failures - 1 - index) for index in range(failures)]
+    assert retry_at(ended[::-1]) == last + timedelta(minutes=minutes)
+
+
+FIRST, LAST = "2026-03-02", "2026-03-08"
+
+
+class Daemon:
+    """The sensor over a company whose seven days wait for a build, and the runs that came of it."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
+        self.company = SmallCompany.found(folder / "company")
+        self.instance = instance
+        self._defs = build_defs(settings=self.company.settings)
+        self._run_count = 0
+        self.note_days()
+
+    def note_days(self, now: datetime | None = None) -> None:
+        """Request every day that was never requested, a minute ago unless said otherwise."""
+        with open_warehouse(self.company.settings) as con:
+            now = now or datetime.now(UTC) - timedelta(minutes=1)
+            restatement.note_days(con, calendar=Calendar.of(self.company.settings), now=now)
+
+    def request_again(self, day: str) -> None:
+        """Request a day as a late record does."""
+        with open_warehouse(self.company.settings) as con:
+            con.execute("insert into ops.restatements values (?, 'late', ?, null, null)", [day, datetime.now(UTC)])
+
+    def tick(self) -> list[dg.RunRequest] | str:
+        """What the sensor asks for, or why it does not."""
+        context = dg.build_sensor_context(instance=self.instance, definitions=self._defs)
+        data = self._defs.resolve_sensor_def("restatement_sensor").evaluate_tick(context)
+        return data.skip_message or list(data.run_requests or ())
+
+    def requested(self) -> dg.RunRequest:
+        """The one request of a tick."""
+        found = self.tick()
+        assert isinstance(found, list), found
+        [request] = found
+        return request
+
+    def start(self, tags: dict[str, str]) -> str:
+        """Launch a build; gives its run."""
+        self._run_count += 1
+        run_id = f"{self._run_count:032}"
+        run = DagsterRun(BUILD_WAREHOUSE, run_id, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        self.instance.run_storage.add_run(run)
+        return run_id
+
+    def fail(self, run_id: str, *, minutes_ago: float) -> None:
+        """Let a build fail."""
+        event = DagsterEvent(dg.DagsterEventType.RUN_FAILURE.value, BUILD_WAREHOUSE, message="a gate failed")
+        at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+        self.instance.run_storage.handle_run_event(run_id, event, at)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Daemon(tmp_path, instance)
+
+
+def _range(first: str, last: str) -> dict[str, str]:
+    return dict(range_request(date.fromisoformat(first), date.fromisoformat(last), run_key="").tags)
+
+
+def _days(request: dg.RunRequest) -> dict[str, str]:
+    return {name: value for name, value in request.tags.items() if "partition" in name}
+
+
+def test_sensor_asks_again_for_a_failed_range_after_a_pause_that_grows(daemon: Daemon):
+    keys: set[str | None] = set()
+    ended: list[str] = []
+    for failures, pause_minutes in enumerate([2, 4, 8], start=1):
+        request = daemon.requested()
+        assert _days(request) == _range(FIRST, LAST)
+        keys.add(request.run_key)
+        run_id = daemon.start(dict(request.tags))
+        daemon.fail(run_id, minutes_ago=pause_minutes - 1)
+        assert f"{FIRST}..{LAST} failed {failures} times; it is requested again at" in str(daemon.tick())
+        ended.append(run_id)
+        for hours, earlier in enumerate(ended[::-1]):
+            daemon.fail(earlier, minutes_ago=pause_minutes + 0.1 + hours * 60)
+    assert daemon.requested().run_key not in keys
+    assert len(keys) == 3
+
+
+def test_sensor_asks_once_for_a_range_while_nothing_came_of_the_request(daemon: Daemon):
+    # Dagster launches no second run for the same key: the daemon may ask again before it has launched the first.
+    assert daemon.requested().run_key == daemon.requested().run_key
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        _range(FIRST, LAST),
+        _range("2026-03-08", "2026-03-08"),
+        {"dagster/partition": "2026-03-04"},
+        {},
+    ],
+    ids=["the range", "its last day", "one of its days", "everything"],
+)
+def test_sensor_waits_while_a_run_builds_days_of_the_range(daemon: Daemon, tags: dict[str, str]):
+    run_id = daemon.start(tags)
+    assert daemon.tick() == f"{FIRST}..{LAST} is being built"
+    daemon.fail(run_id, minutes_ago=3)
+    assert _days(daemon.requested()) == _range(FIRST, LAST)
+
+
+def test_sensor_does_not_wait_for_runs_of_other_days(daemon: Daemon):
+    window = Window(date(2026, 3, 3), date(2026, 3, 7))
+    now = datetime.now(UTC)
+    with open_warehouse(daemon.company.settings) as con:
+        restatement.close_requests(con, window, requested_until=now, built_at=now)
+    daemon.start(_range(LAST, LAST))
+    daemon.fail(daemon.start(_range("2026-03-04", "2026-03-04")), minutes_ago=0)
+    assert _days(daemon.requested()) == _range(FIRST, FIRST)
+
+
+def test_sensor_asks_at_once_when_something_new_is_requested_after_a_failure(daemon: Daemon):
+    request = daemon.requested()
+    daemon.fail(daemon.start(dict(request.tags)), minutes_ago=0)
+    assert "failed 1 times" in str(daemon.tick())
+    daemon.request_again("2026-03-05")
+    again = daemon.requested()
+    assert _days(again) == _days(request)
+    assert again.run_key != request.run_key

@@ -54,6 +54,34 @@ def _error(folder: Path, text: str, environ: dict[str, str] | None = None) -> st
     return str(caught.value).removeprefix(f"{path}:")
 
 
+FORMER = """\
+former_sources:
+  - {name: gateway, kind: table_files, landings: kept}
+  - {name: agents, kind: table_files, landings: withdrawn}
+"""
+
+
+def test_settings_reads_former_sources(tmp_path: Path):
+    settings = load_settings(config_path=_write(tmp_path, GOOD + FORMER), state_dir=tmp_path / "state", environ={})
+    assert [(item.name, item.kind, item.landings) for item in settings.former_sources] == [
+        ("gateway", "table_files", "kept"),
+        ("agents", "table_files", "withdrawn"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("landings: kept", "landings: deleted"), "20: key 'landings': Input should be 'kept' or 'withdrawn'"),
+        (("name: gateway", "name: calls"), "20: key 'name': table_files 'calls' stands twice in sources and former"),
+        (("gateway, kind: table_files", "gateway, kind: tables"), "20: key 'kind': unknown kind of source; known: "),
+        ((", landings: kept", ""), "20: key 'landings': missing, expected a value; known: name, kind, landings"),
+    ],
+)
+def test_settings_former_source_that_cannot_be_is_refused(tmp_path: Path, change: tuple[str, str], message: str):
+    assert _error(tmp_path, GOOD + FORMER.replace(*change)).startswith(message)
+
+
 def test_settings_reads_the_company_and_its_sources(tmp_path: Path):
     settings = load_settings(config_path=_write(tmp_path, GOOD), state_dir=tmp_path / "state", environ={})
     assert (settings.organization, settings.start_date) == ("NovaSpark", date(2026, 7, 1))

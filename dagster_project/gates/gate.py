@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, get_args
 
-Stage = Literal["raw", "staging", "intermediate", "marts", "analytics", "serving"]
+Stage = Literal["raw", "reference", "staging", "intermediate", "marts", "analytics", "serving"]
 Predicate = Literal[
     "present", "unique", "within_range", "known", "conserved", "reconciled", "fresh", "not_empty", "monotonic"
 ]

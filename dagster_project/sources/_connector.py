@@ -222,6 +222,8 @@ class Connector:
         options: Model that validates its configuration.
         read: Lists the inputs of a configured source, lazily; each input then fails or lands on its own.
         version: Raised when the connector reads the same content differently, so that it is landed anew.
+        is_snapshot: Whether each pull of a source lists the whole of it: what was landed from an input that a
+            complete pull no longer lists is withdrawn. Otherwise a vanished input keeps its landing.
     """
 
     kind: str
@@ -230,6 +232,7 @@ class Connector:
     options: type[SourceOptions]
     read: Callable[[Any, PullContext], Iterator[InputPull]]
     version: int = 1
+    is_snapshot: bool = False
 
     def entity(self, name: str) -> Entity:
         """Give the entity of that name."""

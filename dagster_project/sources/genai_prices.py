@@ -1,9 +1,10 @@
 """Public list prices from the installed `genai-prices` package: rates with their history, and model patterns.
 
-One input is one version of the package; versions stay side by side and `known_from` tells them apart. Nothing
-is fetched. Rates keep the package's order of resolution as explicit validity (valid_to is exclusive): a base
-entry holds until the first dated one, and a dated entry until the next. A rate of a service tier covers only
-the unit kinds that the package lists for the tier; for the others the standard rate applies.
+One input is one version of the package, and it is a snapshot: the installed version withdraws the one before it,
+whose landing stays in the landing zone. Nothing is fetched. Rates keep the package's order of resolution as
+explicit validity (valid_to is exclusive): a base entry holds until the first dated one, and a dated entry until
+the next. A rate of a service tier covers only the unit kinds that the package lists for the tier; for the others
+the standard rate applies.
 """
 
 import hashlib
@@ -401,4 +402,5 @@ connector = Connector(
     entities=(RATES, MODEL_PATTERNS),
     options=GenaiPricesOptions,
     read=_read,
+    is_snapshot=True,
 )

@@ -26,6 +26,8 @@ DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
 SHARED_SEEDS = frozenset({"seed_unit_kinds.csv"})
 """Reference files that the project maintains for every company; of the others an absent one has no rows."""
+# Parts of the ledger that exist when a reference file has rows.
+REFERENCE_PARTS = {"use_cases": "seed_use_cases", "capacity": "seed_commitments"}
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,15 @@ def discovered_vars() -> dict[str, list[str]]:
             )
             for entity_name in ("rates", "multipliers")
         },
+    }
+
+
+def filled_seeds(reference_dir: Path) -> set[str]:
+    """Give the names of the reference files that have rows below their header."""
+    return {
+        path.stem
+        for path in reference_dir.glob("*.csv")
+        if len(path.read_text(encoding="utf-8").strip().splitlines()) > 1
     }
 
 

@@ -23,7 +23,16 @@ from dagster_project.sources import discover
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
-from dagster_project.warehouse.dbt import DBT_PROJECT_DIR, DbtProject, NodeResult, rebuilt_days_around, window_vars
+from dagster_project.warehouse.dbt import (
+    DBT_PROJECT_DIR,
+    REFERENCE_PARTS,
+    DbtProject,
+    NodeResult,
+    filled_seeds,
+    rebuilt_days_around,
+    window_vars,
+)
+from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
 from dagster_project.warehouse.landing import LandingZone
 from dagster_project.warehouse.raw import refresh_views
 from dagster_project.warehouse.run_window import run_window
@@ -229,8 +238,9 @@ def _judged(
     violations = result.failures if result.failures is not None else max(evaluated, 1)
     sample: list[dict[str, object]] = [{"message": result.message}] if not result.is_ok else []
     if not result.is_ok and result.compiled_sql:
-        relation = con.sql(f"select * from ({result.compiled_sql}) limit {SAMPLE_ROW_COUNT}")
-        sample = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+        cursor = con.execute(f"select * from ({result.compiled_sql}) limit {SAMPLE_ROW_COUNT}")
+        names = [column[0] for column in cursor.description or ()]
+        sample = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     meta = node["config"].get("meta", {})
     return manifest["nodes"][subject]["name"], GateResult(
         run_id=run.run_id,
@@ -290,20 +300,13 @@ def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:
 
 
 def _unconfigured_feeds(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
-    """Selectors of the tests that judge a feed this company does not have."""
-    connectors = discover()
-    configured = {connectors[options.kind].feed for options in settings.sources}
-    kinds = {options.kind for options in settings.sources}
+    """Selectors of the tests that judge a feed, or reference data, that this company does not have."""
+    filled = filled_seeds(settings.reference_dir)
+    parts = {part for part, seed in REFERENCE_PARTS.items() if seed in filled}
+    present = {*fed_feeds(settings), *fed_kinds(settings), *parts, *filled}
     tags = {tag for node in manifest["nodes"].values() for tag in node.get("tags", []) if tag.startswith("needs_")}
-    missing = {tag for tag in tags if tag.removeprefix("needs_") not in configured | kinds | _reference(settings)}
+    missing = {tag for tag in tags if tag.removeprefix("needs_") not in present}
     return [f"tag:{tag}" for tag in sorted(missing)]
-
-
-def _reference(settings: Settings) -> set[str]:
-    """Parts of the reference data that have rows."""
-    commitments = settings.reference_dir / "seed_commitments.csv"
-    has_capacity = commitments.exists() and len(commitments.read_text(encoding="utf-8").strip().splitlines()) > 1
-    return {"capacity"} if has_capacity else set()
 
 
 def _stage(node: Mapping[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 A landing is one input of one source, for one entity. Its files are written under a temporary name, hashed,
 renamed to their hash, and then named by one manifest file, whose rename is the commit. A file that no
-manifest names does not exist for readers. A changed input lands anew and supersedes its former landing;
-nothing is ever overwritten. Reading wire formats belongs to `sources/`; views and tables over the files
+manifest names does not exist for readers. A changed input lands anew and supersedes its former landing; an input that
+counts no more is withdrawn by a landing without records. Nothing is ever overwritten or deleted, so what was
+current at any instant can be told. Reading wire formats belongs to `sources/`; views and tables over the files
 belong to `raw.py`.
 """
 
@@ -13,7 +14,7 @@ import os
 import shutil
 import uuid
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -93,7 +94,7 @@ class Landing:
 
     `rows_read = rows_landed + rows_rejected` always holds. `tokens_in` and `tokens_out` are the sums of the
     entity's token columns as reported (None when it has none); `amounts` are exact decimal sums as text, by
-    column.
+    column. A landing that `is_withdrawal` has no records: from `landed_at` on, what it supersedes does not count.
     """
 
     landing_id: str
@@ -118,6 +119,7 @@ class Landing:
     tokens_out: int | None
     amounts: dict[str, str]
     supersedes: str | None
+    is_withdrawal: bool = False
 
     @property
     def event_dates(self) -> frozenset[date]:
@@ -158,12 +160,12 @@ class LandingZone:
     # ---- reading
 
     def all(self, kind: str | None = None) -> list[Landing]:
-        """Give every committed landing, superseded ones too, ordered by source, input and time."""
+        """Give every committed landing, superseded ones and withdrawals too, ordered by source, input and time."""
         landings = [item for manifest in self._read_manifests(kind) for item in manifest.landings.values()]
         return sorted(landings, key=_order)
 
     def current(self, kind: str | None = None) -> list[Landing]:
-        """Give the landings that no later landing supersedes, ordered by source and input."""
+        """Give the landings that no later landing supersedes or withdraws, ordered by source and input."""
         landings = [item for manifest in self._read_manifests(kind) for item in manifest.current()]
         return sorted(landings, key=_order)
 
@@ -228,6 +230,34 @@ class LandingZone:
                 for entity in connector.entities
             ]
 
+    def withdraw(self, kind: str, source_name: str, *, now: datetime, listed: Collection[str] = ()) -> list[Landing]:
+        """Withdraw what a source landed from inputs that are not listed; the files stay, and stay in `all`.
+
+        Args:
+            kind: Kind of the source.
+            source_name: The source.
+            now: UTC instant from which it does not count.
+            listed: Inputs that still count; none withdraws the whole source.
+
+        Returns:
+            The withdrawals, one per entity and input; empty when there is nothing to withdraw.
+        """
+        if not any(item.source_name == source_name and item.input_uri not in listed for item in self.current(kind)):
+            return []
+        with FileLock(self.root / "_manifest" / kind / ".lock"):
+            [manifest] = self._read_manifests(kind)
+            former = [
+                item for item in manifest.current() if item.source_name == source_name and item.input_uri not in listed
+            ]
+            withdrawals = [_withdrawal(item, now) for item in sorted(former, key=_order)]
+            for withdrawal in withdrawals:
+                manifest.write(withdrawal)
+        return withdrawals
+
+    def kinds(self) -> list[str]:
+        """Give the kinds that ever landed anything, sorted."""
+        return sorted(path.name for path in (self.root / "_manifest").glob("*") if path.is_dir())
+
     def sweep(self, *, now: datetime, older_than: timedelta = _ORPHAN_AGE) -> int:
         """Delete what killed runs left behind: files that no manifest names, older than `older_than`.
 
@@ -251,8 +281,7 @@ class LandingZone:
 
     def _read_manifests(self, kind: str | None) -> list["_Manifest"]:
         """Bring the manifest of a kind, or of all, up to date with the disk."""
-        folder = self.root / "_manifest"
-        kinds = [kind] if kind else sorted(path.name for path in folder.glob("*") if path.is_dir())
+        kinds = [kind] if kind else self.kinds()
         for name in kinds:
             self._manifest(name).refresh()
         return [self._manifests[name] for name in kinds]
@@ -271,7 +300,7 @@ class LandingZone:
         """
         manifest = self._manifest(connector.kind)
         found = [manifest.head(entity.name, options.name, input_uri) for entity in connector.entities]
-        landings = [landing for landing in found if landing is not None]
+        landings = [landing for landing in found if landing is not None and not landing.is_withdrawal]
         return landings if len(landings) == len(found) else []
 
     def _commit(
@@ -296,7 +325,7 @@ class LandingZone:
             supersedes = former.landing_id if former else None
             seed = [connector.kind, entity.name, options.name, pull.input_uri, identity.sha256, reading]
             landing = Landing(
-                landing_id=hashlib.sha256(json.dumps([*seed, supersedes]).encode()).hexdigest()[:32],
+                landing_id=_landing_id(*seed, supersedes),
                 source_name=options.name,
                 kind=connector.kind,
                 feed=connector.feed,
@@ -364,11 +393,15 @@ class _Manifest:
             self._add(name, self._load(self._folder / name))
 
     def current(self) -> list[Landing]:
-        """Give the landings that no other supersedes."""
-        return [item for item in self.landings.values() if item.landing_id not in self._superseded]
+        """Give the landings that no other supersedes, and that are no withdrawals."""
+        return [
+            item
+            for item in self.landings.values()
+            if item.landing_id not in self._superseded and not item.is_withdrawal
+        ]
 
     def head(self, entity: str, source_name: str, input_uri: str) -> Landing | None:
-        """Give the current landing of an input."""
+        """Give the latest landing of an input, be it a withdrawal."""
         landings = self._of_input.get((entity, source_name, input_uri), [])
         return next((item for item in landings if item.landing_id not in self._superseded), None)
 
@@ -405,6 +438,9 @@ def pull_source(
 ) -> list[Landing | SourceFailure]:
     """Land every input of a source; an input that fails does not stop the others.
 
+    Of a snapshot, what an earlier pull landed from inputs that are not listed any more is withdrawn, once all that
+    are listed have landed.
+
     Args:
         zone: Where to land.
         connector: The connector of `options.kind`.
@@ -421,17 +457,22 @@ def pull_source(
     results: list[Landing | SourceFailure] = []
     inputs = iter(connector.read(options, PullContext(now)))
     input_uri: str | None = None
+    listed: set[str] = set()
     while True:
         try:
             input_uri = None
             pull = next(inputs, None)
             if pull is None:
-                return results
+                break
             input_uri = pull.input_uri
+            listed.add(input_uri)
             results.extend(zone.land(connector, options, pull, now=now))
         except (PermanentSourceError, TransientSourceError) as error:
             is_transient = isinstance(error, TransientSourceError)
             results.append(SourceFailure(options.name, options.kind, input_uri, is_transient, str(error)))
+    if connector.is_snapshot and not any(isinstance(item, SourceFailure) for item in results):
+        zone.withdraw(connector.kind, options.name, now=now, listed=listed)
+    return results
 
 
 # ---- identity
@@ -440,6 +481,38 @@ def pull_source(
 def _order(landing: Landing) -> tuple[str, str, str, str, datetime, str]:
     place = (landing.kind, landing.entity, landing.source_name, landing.input_uri)
     return (*place, landing.landed_at, landing.landing_id)
+
+
+def _landing_id(*seed: str | None) -> str:
+    return hashlib.sha256(json.dumps(seed).encode()).hexdigest()[:32]
+
+
+def _withdrawal(landing: Landing, now: datetime) -> Landing:
+    return Landing(
+        landing_id=_landing_id("withdrawal", landing.landing_id),
+        source_name=landing.source_name,
+        kind=landing.kind,
+        feed=landing.feed,
+        entity=landing.entity,
+        input_uri=landing.input_uri,
+        input_sha256="",
+        input_bytes=0,
+        input_stamp="",
+        reading_sha256="",
+        landed_at=now,
+        rows_read=0,
+        rows_landed=0,
+        rows_rejected=0,
+        files=(),
+        rejects_file=None,
+        min_event_at=None,
+        max_event_at=None,
+        tokens_in=None,
+        tokens_out=None,
+        amounts={},
+        supersedes=landing.landing_id,
+        is_withdrawal=True,
+    )
 
 
 def _reading_sha256(connector: Connector, options: SourceOptions) -> str:

@@ -13,15 +13,17 @@ import duckdb
 from dagster_project.gates.checks import check_results, check_spec
 from dagster_project.gates.expectations import Suite, evaluate_suites
 from dagster_project.gates.gate import GateRun
+from dagster_project.gates.landings import judge_sources, sources_known
 from dagster_project.gates.raw import SUITES
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
-from dagster_project.sources._connector import Connector, SourceOptions
+from dagster_project.sources._connector import Connector
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar
 from dagster_project.warehouse.connection import open_warehouse
+from dagster_project.warehouse.feeds import fed_kinds
 from dagster_project.warehouse.landing import Landing, LandingZone, SourceFailure, pull_source
 from dagster_project.warehouse.raw import raw_table, record_landings, refresh_views
 
@@ -30,18 +32,21 @@ DEMO_FEEDS = "novaspark_feeds"
 
 
 def raw_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """Build one asset definition per configured kind of source."""
+    """Build one asset definition per kind of source that is configured, or whose landings count or are withdrawn."""
     connectors = discover()
-    kinds = dict.fromkeys(options.kind for options in settings.sources)
-    return [
-        _raw_asset(settings, connectors[kind], [item for item in settings.sources if item.kind == kind])
-        for kind in kinds
-    ]
+    fed = fed_kinds(settings)
+    withdrawn = [item.kind for item in settings.former_sources if item.landings == "withdrawn"]
+    return [_raw_asset(settings, connectors[kind], is_judged=kind in fed) for kind in dict.fromkeys([*fed, *withdrawn])]
 
 
-def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[SourceOptions]) -> dg.AssetsDefinition:
+def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> dg.AssetsDefinition:
+    sources = [item for item in settings.sources if item.kind == connector.kind]
+    former_sources = [item for item in settings.former_sources if item.kind == connector.kind]
     tables = {entity.name: raw_table(connector, entity) for entity in connector.entities}
-    suites = [suite for suite in SUITES if f"raw_{suite.subject}" in {_flat(table) for table in tables.values()}]
+    first_table = next(iter(tables.values()))
+    suites = [
+        suite for suite in SUITES if is_judged and f"raw_{suite.subject}" in {_flat(table) for table in tables.values()}
+    ]
     by_subject = {_flat(table): table for table in tables.values()}
 
     @dg.multi_asset(
@@ -57,7 +62,10 @@ def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[Sourc
             )
             for entity, table in zip(connector.entities, tables.values(), strict=True)
         ],
-        check_specs=[check_spec(gate, by_subject[f"raw_{suite.subject}"]) for suite in suites for gate in suite.gates],
+        check_specs=[
+            *(check_spec(gate, by_subject[f"raw_{suite.subject}"]) for suite in suites for gate in suite.gates),
+            *([check_spec(sources_known(connector.kind), first_table)] if is_judged else []),
+        ],
     )
     def pull(
         context: dg.AssetExecutionContext, progress: dg.ResourceParam[Progress]
@@ -67,6 +75,9 @@ def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[Sourc
         with progress.step("raw", connector.kind) as step:
             outcomes = [item for options in sources for item in pull_source(zone, connector, options, now=now)]
             failures = [item for item in outcomes if isinstance(item, SourceFailure)]
+            for former in former_sources:
+                if former.landings == "withdrawn":
+                    zone.withdraw(former.kind, former.name, now=now)
             landings = zone.current(connector.kind)
             step.rows = sum(landing.rows_landed for landing in landings)
             step.rejected = sum(landing.rows_rejected for landing in landings)
@@ -79,6 +90,9 @@ def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[Sourc
         with progress.step("raw gates", connector.kind), open_warehouse(settings) as con:
             judged = [_over_pending(suite, landings, pending, Calendar.of(settings)) for suite in suites]
             results = evaluate_suites(database_path=settings.warehouse_path, suites=judged, run=run, connection=con)
+            if is_judged:
+                known_names = {*(item.name for item in sources), *(item.name for item in former_sources)}
+                results.append(judge_sources(con, connector.kind, known_names, run=run))
             record(con, results)
         for entity in connector.entities:
             yield dg.MaterializeResult(
@@ -88,6 +102,7 @@ def _raw_asset(settings: Settings, connector: Connector, sources: Sequence[Sourc
         for suite in suites:
             table = by_subject[f"raw_{suite.subject}"]
             yield from check_results([item for item in results if item.subject == suite.subject], table)
+        yield from check_results([item for item in results if item.subject == connector.kind], first_table)
         _fail_if_any(failures)
 
     return pull

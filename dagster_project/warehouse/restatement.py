@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -211,11 +212,16 @@ def pending_days(con: duckdb.DuckDBPyConnection) -> set[date]:
     return {row[0] for row in rows}
 
 
-def latest_request(con: duckdb.DuckDBPyConnection) -> str:
-    """Give the instant of the latest open request, as text; empty when there is none."""
-    create_tables(con)
-    found = con.execute("select max(requested_at) from ops.restatements where built_at is null").fetchone()
-    return found[0].isoformat() if found and found[0] else ""
+def latest_request(con: duckdb.DuckDBPyConnection, first: date, last: date) -> datetime:
+    """Give the instant of the latest open request for a day of a pending range, both ends inclusive."""
+    [(requested_at,)] = con.execute(
+        """
+        select max(requested_at) from ops.restatements
+        where built_at is null and event_date between $first and $last
+        """,
+        {"first": first, "last": last},
+    ).fetchall()
+    return cast("datetime", requested_at)
 
 
 def note_attempt(con: duckdb.DuckDBPyConnection, window: Window, *, now: datetime) -> None:

@@ -63,6 +63,19 @@ def test_seed_every_column_is_described_with_its_type(path: Path):
 
 
 @each_seed
+def test_seed_has_a_gate_that_shows_the_rows_of_a_repeated_key(path: Path):
+    seed = _described()[path.stem]
+    [gate] = [test["grain_unique"] for test in seed["data_tests"] if "grain_unique" in test]
+    grain, shown = gate["arguments"]["columns"], gate["arguments"]["shown_columns"]
+    assert gate["name"] == f"reference__{path.stem}_unique"
+    assert grain == seed["config"]["meta"]["grain"]
+    assert sorted(grain + shown) == sorted(_rows(path)[0])
+    assert path.name in gate["config"]["meta"]["rule"]
+    # A file without rows is no mistake: its gate is left out.
+    assert gate["config"]["tags"] == [f"needs_{path.stem}"]
+
+
+@each_seed
 def test_seed_key_is_declared_and_unique(path: Path):
     header, *rows = _rows(path)
     grain = _described()[path.stem]["config"]["meta"]["grain"]

@@ -115,6 +115,22 @@ def _cases() -> list[Case]:
         no_rows=([], [("nothing_judged", None, None)]),
     )
     add(
+        "grain_unique",
+        "a integer, b varchar, said varchar",
+        {"columns": ["a", "b"], "shown_columns": ["said"]},
+        passing_with_rows_to_show=(["(1, 'x', 'p')", "(1, 'y', 'p')"], []),
+        violating_rows_shown=(
+            ["(1, 'x', 'p')", "(1, 'x', 'q')", "(2, 'x', 'r')", "(null, 'z', 's')", "(null, 'z', null)"],
+            [
+                ("not_unique", "1", "x", "p"),
+                ("not_unique", "1", "x", "q"),
+                ("not_unique", None, "z", "s"),
+                ("not_unique", None, "z", None),
+            ],
+        ),
+        no_rows_to_show=([], [("nothing_judged", None, None, None)]),
+    )
+    add(
         "all_present",
         "a integer, event_date date",
         {"columns": ["a"], "day_column": "event_date"},

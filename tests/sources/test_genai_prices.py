@@ -220,6 +220,21 @@ def test_genai_prices_turns_a_lookahead_into_a_negated_pattern(patterns: list[di
     ]
 
 
+def test_genai_prices_of_a_new_version_replace_those_of_the_former_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = pull(tmp_path, "genai_prices")
+    kept = [item for item in providers if item.id != "deepseek"]
+    monkeypatch.setattr("genai_prices.data.providers", kept)
+    monkeypatch.setattr(genai_prices, "_installed_version", lambda: "999.0.0")
+    monkeypatch.setattr(genai_prices, "_data_files", lambda: [Path(__file__)])
+    second = pull(tmp_path, "genai_prices", now=NOW + timedelta(days=1))
+    assert {item.input_uri for item in second.zone.current()} == {"package:genai-prices@999.0.0"}
+    assert second.zone.current() == sorted(second.landings().values(), key=lambda item: item.entity)
+    assert "deepseek" not in {rate["provider_name"] for rate in second.rows("rates")}
+    assert "deepseek" in {rate["provider_name"] for rate in first.rows("rates")}
+
+
 def test_genai_prices_same_version_is_landed_once(tmp_path: Path):
     first = pull(tmp_path, "genai_prices")
     second = pull(tmp_path, "genai_prices", now=NOW + timedelta(days=1))

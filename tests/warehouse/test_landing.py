@@ -61,14 +61,18 @@ def _batch(instants: list[datetime], first_index: int = 0, rejects: tuple[Reject
 
 
 def _connector(
-    inputs: dict[str, Callable[[], Iterator[Batch]]], entity: Entity = ENTITY, version: int = 1
+    inputs: dict[str, Callable[[], Iterator[Batch]]],
+    entity: Entity = ENTITY,
+    version: int = 1,
+    *,
+    is_snapshot: bool = False,
 ) -> Connector:
     def read(_: SourceOptions, __: PullContext) -> Iterator[InputPull]:
         for uri, batches in inputs.items():
             sha256 = hashlib.sha256(repr((uri, batches)).encode()).hexdigest()
             yield InputPull(uri, "", lambda sha256=sha256: InputIdentity(sha256, 1), batches)  # type: ignore[misc]
 
-    return Connector("fake", "usage", (entity,), SourceOptions, read, version)
+    return Connector("fake", "usage", (entity,), SourceOptions, read, version, is_snapshot)
 
 
 def _hours(count: int, start: datetime = NOW) -> list[datetime]:
@@ -193,6 +197,82 @@ def test_landing_of_vanished_input_stays(zone: LandingZone, calls_csv: Path, tmp
     pull_source(zone, table_files, _options(tmp_path), now=LATER)
     assert [landing.input_uri for landing in zone.current()] == ["feeds/calls.csv", "feeds/other.csv"]
     assert first in zone.current()
+
+
+# ---- snapshots and withdrawals
+
+
+def _hour() -> Iterator[Batch]:
+    yield _batch(_hours(1))
+
+
+def _day_of_hours() -> Iterator[Batch]:
+    yield _batch(_hours(24))
+
+
+def _fail() -> Iterator[Batch]:
+    raise PermanentSourceError("unreadable")
+    yield
+
+
+def _known_at(zone: LandingZone, at: datetime) -> list[str]:
+    """The inputs that counted at an instant, from the history alone."""
+    landed = [item for item in zone.all() if item.landed_at <= at]
+    superseded = {item.supersedes for item in landed}
+    return [item.input_uri for item in landed if item.landing_id not in superseded and not item.is_withdrawal]
+
+
+def test_landing_of_a_snapshot_withdraws_what_a_complete_pull_lists_no_more(zone: LandingZone):
+    [first, other] = pull_source(zone, _connector({"v1": _hour, "x": _hour}, is_snapshot=True), OPTIONS, now=NOW)
+    [second, same] = pull_source(
+        zone, _connector({"v2": _day_of_hours, "x": _hour}, is_snapshot=True), OPTIONS, now=LATER
+    )
+    assert same == other
+    assert zone.current() == [second, same]
+    assert isinstance(first, Landing)
+    [withdrawal] = [item for item in zone.all() if item.is_withdrawal]
+    assert (withdrawal.supersedes, withdrawal.rows_read, withdrawal.landed_at) == (first.landing_id, 0, LATER)
+    assert (_known_at(zone, NOW), _known_at(zone, LATER)) == (["v1", "x"], ["v2", "x"])
+    assert pq.read_table(first.files[0].path, partitioning=None).num_rows == 1
+    assert zone.sweep(now=LATER + timedelta(days=30)) == 0
+    assert LandingZone(zone.root).current() == [second, same]
+
+
+def test_landing_of_a_snapshot_that_returns_to_a_former_input_lands_it_anew(zone: LandingZone):
+    for days, name in enumerate(["v1", "v2", "v1", "v1"]):
+        now = NOW + timedelta(days=days)
+        pull_source(zone, _connector({name: _hour}, is_snapshot=True), OPTIONS, now=now)
+    assert [(item.input_uri, item.landed_at) for item in zone.current()] == [("v1", NOW + timedelta(days=2))]
+    assert [_known_at(zone, NOW + timedelta(days=days)) for days in range(4)] == [["v1"], ["v2"], ["v1"], ["v1"]]
+
+
+def test_landing_of_a_snapshot_that_is_not_complete_withdraws_nothing(zone: LandingZone):
+    first = _only(pull_source(zone, _connector({"v1": _hour}, is_snapshot=True), OPTIONS, now=NOW))
+    pull_source(zone, _connector({"v2": _fail}, is_snapshot=True), OPTIONS, now=LATER)
+    assert zone.current() == [first]
+
+
+def test_landings_of_a_snapshot_from_before_it_was_one_are_withdrawn_by_the_next_pull(zone: LandingZone):
+    pull_source(zone, _connector({"v1": _hour}), OPTIONS, now=NOW)
+    second = _only(pull_source(zone, _connector({"v2": _hour}), OPTIONS, now=LATER))
+    assert len(zone.current()) == 2
+    pull_source(zone, _connector({"v2": _hour}, is_snapshot=True), OPTIONS, now=LATER)
+    assert zone.current() == [second]
+
+
+def test_snapshot_of_one_source_leaves_other_sources_alone(zone: LandingZone):
+    connector = _connector({"v1": _hour}, is_snapshot=True)
+    pull_source(zone, connector, SourceOptions(name="other", kind="fake"), now=NOW)
+    pull_source(zone, _connector({"v2": _hour}, is_snapshot=True), OPTIONS, now=LATER)
+    assert [(item.source_name, item.input_uri) for item in zone.current()] == [("feed", "v2"), ("other", "v1")]
+
+
+def test_withdrawing_a_source_ends_all_its_landings_once(zone: LandingZone):
+    pull_source(zone, _connector({"a": _hour, "b": _hour}), OPTIONS, now=NOW)
+    assert [item.input_uri for item in zone.withdraw("fake", "feed", now=LATER)] == ["a", "b"]
+    assert (zone.current(), zone.withdraw("fake", "feed", now=LATER), zone.kinds()) == ([], [], ["fake"])
+    again = _only(pull_source(zone, _connector({"a": _hour}), OPTIONS, now=LATER))
+    assert zone.current() == [again]
 
 
 def test_landing_goes_on_with_the_other_inputs_when_one_fails(zone: LandingZone):

@@ -3,16 +3,26 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from dagster_project.sources import discover
-from dagster_project.sources._connector import Connector
+from dagster_project.sources._connector import (
+    Batch,
+    Connector,
+    InputIdentity,
+    InputPull,
+    PullContext,
+    SourceOptions,
+)
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar, Window
-from dagster_project.warehouse.landing import Landing, LandingFile
+from dagster_project.warehouse.landing import Landing, LandingFile, LandingZone, pull_source
+from dagster_project.warehouse.raw import refresh_views
 
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 8)
 CALENDAR = Calendar(FIRST, LAST, datetime(2026, 3, 9, tzinfo=UTC))
@@ -246,6 +256,48 @@ def test_call_without_a_price_is_looked_at_again_on_any_new_rate(called: duckdb.
     assert _terms(called, INPUT, ("together", "secret", "0.000001", "2026-01-01", None)) == [4]
 
 
+Price = tuple[str, str, str]
+
+
+def _catalogue(con: duckdb.DuckDBPyConnection, folder: Path, version: int, *prices: Price) -> list[int]:
+    """Pull a version of a catalogue of these prices and note its rates; the days that it requests."""
+    listed = discover()["genai_prices"]
+    rates, patterns = (listed.entity(name) for name in ("rates", "model_patterns"))
+
+    def batches() -> Iterator[Batch]:
+        rows = [
+            {"provider_name": provider, "model_id": model, "unit_kind": "input", "usd_per_unit": Decimal(price)}
+            for provider, model, price in prices
+        ]
+        records = pa.RecordBatch.from_pylist(rows, schema=rates.schema)
+        yield Batch("rates", records, pa.array(range(len(rows)), pa.int64()), len(rows))
+        yield Batch("model_patterns", pa.RecordBatch.from_pylist([], patterns.schema), pa.array([], pa.int64()), 0)
+
+    def read(_: SourceOptions, __: PullContext) -> Iterator[InputPull]:
+        yield InputPull(f"package@{version}", "", lambda: InputIdentity(str(version), 1), batches)
+
+    connector = replace(listed, read=read)
+    zone = LandingZone(folder / "landing")
+    options = SourceOptions(name="list_prices", kind="genai_prices")
+    pull_source(zone, connector, options, now=NOW + timedelta(days=version))
+    refresh_views(con, zone, [connector])
+    return [day.day for day in restatement.note_rates(con, connector, calendar=CALENDAR, now=NOW)]
+
+
+def test_price_that_a_new_version_of_a_catalogue_drops_requests_the_days_that_it_priced(
+    called: duckdb.DuckDBPyConnection, tmp_path: Path
+):
+    called.execute("delete from intermediate.int_usage__models_reported where event_date <> '2026-03-05'")
+    called.execute("insert into intermediate.int_usage__models_reported values ('2026-03-07', 'azure', 'gpt-4.1')")
+    large, small = ("mill", "mill-large", "0.000002"), ("openai", "gpt-4.1", "0.000003")
+    assert _catalogue(called, tmp_path, 1, large, small) == [5, 7]
+    assert _catalogue(called, tmp_path, 2, large, small) == []
+    assert _catalogue(called, tmp_path, 3, small) == [5]
+    rows = called.execute("select model_id, input_uri from raw.raw_genai_prices__rates").fetchall()
+    assert rows == [("gpt-4.1", "package@3")]
+    assert _catalogue(called, tmp_path, 1, large, small) == [5]
+
+
 # ---- reference data
 
 
@@ -299,12 +351,15 @@ def test_closing_leaves_days_outside_and_requests_made_meanwhile(con: duckdb.Duc
     assert restatement.published_days(con) == {_day(3): later, _day(4): later}
 
 
-def test_latest_request_is_the_newest_open_one(con: duckdb.DuckDBPyConnection):
-    assert restatement.latest_request(con) == ""
-    _note(con, "table_files", {3: "a"})
-    assert restatement.latest_request(con) == NOW.isoformat()
+def test_latest_request_is_the_newest_open_one_of_the_range(con: duckdb.DuckDBPyConnection):
+    connector = _connector("otlp_files")
+    _note(con, "table_files", {3: "a", 4: "b"})
+    later = NOW + timedelta(minutes=5)
+    restatement.note_landings(con, connector, [_landing("otlp_files", {4: "x"})], calendar=CALENDAR, now=later)
+    assert restatement.latest_request(con, _day(3), _day(3)) == NOW
+    assert restatement.latest_request(con, _day(3), _day(4)) == later
     restatement.close_requests(con, Window(_day(3), _day(3)), requested_until=NOW, built_at=NOW)
-    assert restatement.latest_request(con) == ""
+    assert restatement.latest_request(con, _day(3), _day(4)) == later
 
 
 def test_days_of_a_build_that_did_not_end_are_unfinished_until_they_are_published(con: duckdb.DuckDBPyConnection):

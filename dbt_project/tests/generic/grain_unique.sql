@@ -1,5 +1,8 @@
-{#- `latest_day_only` is for a view whose grain follows from its tables': it judges one day of the window. -#}
-{% test grain_unique(model, columns, day_column=none, latest_day_only=false) %}
+{#-
+    `latest_day_only` is for a view whose grain follows from its tables': it judges one day of the window. With
+    `shown_columns` every row of a repeated key is a violation and is shown; without, every repeated key is one.
+-#}
+{% test grain_unique(model, columns, day_column=none, latest_day_only=false, shown_columns=[]) %}
     with judged_rows as (
         {%- if latest_day_only %}
         select *
@@ -14,12 +17,27 @@
         {%- endif %}
     ),
 
+    {% if shown_columns -%}
+    counted as (
+        select
+            *,
+            count(*) over (partition by {{ columns | join(', ') }}) as row_count
+        from judged_rows
+    ),
+
+    violating as (
+        select {{ (columns + shown_columns) | join(', ') }}
+        from counted
+        where row_count > 1
+    )
+    {%- else -%}
     violating as (
         select {{ columns | join(', ') }}
         from judged_rows
         group by {{ columns | join(', ') }}
         having count(*) > 1
     )
+    {%- endif %}
 
-    {{ violations_of('not_unique', columns, model, day_column) }}
+    {{ violations_of('not_unique', columns + shown_columns, model, day_column) }}
 {% endtest %}

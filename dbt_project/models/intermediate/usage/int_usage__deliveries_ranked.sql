@@ -28,18 +28,18 @@ deliveries as (
     where reported.reject_reason is null
 ),
 
--- The latest delivery wins: a provider's correction replaces what it said before.
+-- The latest delivery wins: a provider's correction replaces what it said before. Which is latest, it says itself.
 final as (
     select
         {{ usage_columns() | join(', ') }},
         content_hash,
         row_number() over (
             partition by source_name, call_id, event_date
-            order by landed_at desc, input_uri desc, record_index desc
+            order by called_at desc, {{ delivery_order() }}
         ) as delivery_rank,
         first_value(content_hash) over (
             partition by source_name, call_id, event_date
-            order by landed_at desc, input_uri desc, record_index desc
+            order by called_at desc, {{ delivery_order() }}
         ) as winning_content_hash
     from deliveries
 )

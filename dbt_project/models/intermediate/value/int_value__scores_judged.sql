@@ -15,7 +15,7 @@ ranked as (
         *,
         row_number() over (
             partition by event_date, kpi_name, use_case_id, use_case_version, use_case_instance_id, scored_at
-            order by landed_at desc, input_uri desc, record_index desc
+            order by {{ delivery_order() }}, source_name asc
         ) as delivery_rank
     from scores
 ),

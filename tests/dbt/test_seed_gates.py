@@ -1,0 +1,60 @@
+"""A key that stands twice in a file of reference data: its gate names the file and shows the rows."""
+
+from pathlib import Path
+
+import pytest
+
+from dagster_project.warehouse.connection import open_warehouse
+from dagster_project.warehouse.dbt import DbtProject, NodeResult, filled_seeds
+from tests.integration.small_company import SmallCompany
+
+# Two rows of one key, which differ by what is put in, and the column that it stands in. KPIs, constants and equations
+# are not among them: a repeated key there is refused with its line when the equations are compiled, before dbt runs.
+ROWS = {
+    "seed_budgets": ("b-1,team,{},2026-03-01,10.00", "scope_id"),
+    "seed_commitments": ("pool,mill,ptu,,2,unit,1.50,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,{}", "evidence"),
+    "seed_deployments": (
+        "own,pool,mill,{},1,1000,4,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,",
+        "model_id",
+    ),
+    "seed_model_aliases": ("mill,mill-big,{},Price page", "model_id"),
+    "seed_provider_aliases": ("windmill,{},,Invoice", "provider_name"),
+    "seed_use_cases": ("support,Support,{},Help,Head,One question.,2026-01-01", "team_name"),
+}
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
+    """A company in whose reference files a key stands twice."""
+    found = SmallCompany.found(tmp_path_factory.mktemp("doubled") / "company")
+    for name, (row, _) in ROWS.items():
+        found.write_seed(name, [row.format("first"), row.format("second")])
+    return found
+
+
+@pytest.fixture(scope="module")
+def judged(company: SmallCompany) -> dict[str, NodeResult]:
+    """What the gates of the reference data say, by name."""
+    with open_warehouse(company.settings):
+        nodes = DbtProject(company.settings).build(["resource_type:seed"], exclude=["resource_type:unit_test"])
+    return {node.name: node for node in nodes if node.resource_type == "test"}
+
+
+@pytest.mark.parametrize("seed", ROWS)
+def test_gate_of_reference_data_shows_every_row_of_a_key_that_stands_twice(
+    company: SmallCompany, judged: dict[str, NodeResult], seed: str
+):
+    gate = judged[f"reference__{seed}_unique"]
+    assert (gate.status, gate.failures) == ("fail", 2)
+    shown = company.warehouse_rows(f"select violation, {ROWS[seed][1]} from ({gate.compiled_sql}) order by all")
+    assert shown == [("not_unique", "first"), ("not_unique", "second")]
+
+
+def test_gate_of_reference_data_without_a_repeated_key_passes(judged: dict[str, NodeResult]):
+    assert judged["reference__seed_value_equations_unique"].status == "pass"
+
+
+def test_files_that_have_rows_below_their_header_are_known(company: SmallCompany, tmp_path: Path):
+    assert filled_seeds(company.settings.reference_dir) == {*ROWS, "seed_kpis", "seed_value_equations"}
+    (tmp_path / "seed_budgets.csv").write_text("budget_id,scope_type\n\n", encoding="utf-8")
+    assert filled_seeds(tmp_path) == set()

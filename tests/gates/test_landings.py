@@ -1,0 +1,67 @@
+"""Sources whose landings count and that nobody configures any more: shown, and no reason to stop."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+
+from dagster_project.gates.gate import GateResult, GateRun
+from dagster_project.gates.landings import judge_sources, sources_known
+from dagster_project.warehouse.raw import LANDINGS_DDL
+
+RUN = GateRun(run_id="run-1", checked_at=datetime(2026, 7, 3, tzinfo=UTC))
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Two inputs of a gateway and one of a vendor that was left, 3 + 4 and 5 rows."""
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("create schema ops")
+        connection.execute(LANDINGS_DDL)
+        for source_name, input_uri, rows, day in (
+            ("gateway", "a.csv", 3, "2026-07-01"),
+            ("gateway", "b.csv", 4, "2026-07-02"),
+            ("left", "c.csv", 5, "2026-06-01"),
+        ):
+            connection.execute(
+                "insert into ops.landings (kind, source_name, input_uri, rows_landed_count, landed_at) "
+                "values ('table_files', ?, ?, ?, ?)",
+                [source_name, input_uri, rows, f"{day} 00:00:00+00"],
+            )
+        yield connection
+
+
+def _sample(result: GateResult) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = orjson.loads(result.sample_json)
+    return content
+
+
+def test_gate_passes_when_every_source_is_named(con: duckdb.DuckDBPyConnection):
+    result = judge_sources(con, "table_files", {"gateway", "left", "new"}, run=RUN)
+    assert (result.is_passed, result.evaluated_count, result.violation_count) == (True, 2, 0)
+
+
+def test_gate_warns_of_a_source_that_is_not_named_and_says_what_it_landed(con: duckdb.DuckDBPyConnection):
+    result = judge_sources(con, "table_files", {"gateway"}, run=RUN)
+    assert (result.gate_name, result.severity) == ("raw__table_files_sources_known", "warn")
+    assert (result.is_passed, result.evaluated_count, result.violation_count) == (False, 2, 1)
+    [left] = _sample(result)
+    assert (left["source_name"], left["input_count"], left["row_count"]) == ("left", 1, 5)
+    assert str(left["last_landed_at"]).startswith("2026-06-01")
+
+
+def test_gate_warns_when_no_source_of_the_kind_is_named_any_more(con: duckdb.DuckDBPyConnection):
+    result = judge_sources(con, "table_files", set(), run=RUN)
+    assert (result.is_passed, result.violation_count) == (False, 2)
+
+
+def test_gate_over_a_kind_that_landed_nothing_fails(con: duckdb.DuckDBPyConnection):
+    assert not judge_sources(con, "otlp_files", {"gateway"}, run=RUN).is_passed
+
+
+def test_gate_does_not_block():
+    assert sources_known("focus_files").severity == "warn"

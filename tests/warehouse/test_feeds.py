@@ -1,0 +1,54 @@
+"""Which kinds feed the warehouse, when sources come and go."""
+
+from pathlib import Path
+
+import pytest
+
+from dagster_project.settings import FormerSource, Settings
+from dagster_project.sources import discover
+from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
+from dagster_project.warehouse.landing import LandingZone, pull_source
+from tests.integration.small_company import SmallCompany
+from tests.sources.pulling import NOW
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The small company, its sources pulled and then all but the calls taken out of the configuration."""
+    company = SmallCompany.found(tmp_path / "company").settings
+    zone = LandingZone(company.landing_dir)
+    for options in company.sources:
+        pull_source(zone, discover()[options.kind], options, now=NOW)
+    return company.model_copy(update={"sources": company.sources[:1]})
+
+
+def _former(settings: Settings, *items: tuple[str, str, str]) -> Settings:
+    former = tuple(
+        FormerSource.model_validate({"name": name, "kind": kind, "landings": landings})
+        for name, kind, landings in items
+    )
+    return settings.model_copy(update={"former_sources": former})
+
+
+def test_kinds_are_those_configured_before_anything_landed(tmp_path: Path):
+    settings = SmallCompany.found(tmp_path / "company").settings
+    assert fed_kinds(settings) == ["table_files", "contract_files", "focus_files", "kpi_files"]
+
+
+def test_kind_that_is_not_configured_any_more_feeds_while_its_landings_count(settings: Settings):
+    assert fed_kinds(settings) == ["table_files", "contract_files", "focus_files", "kpi_files"]
+    assert fed_feeds(settings) == {"usage", "rates", "invoices", "kpis"}
+    assert fed_kinds(_former(settings, ("invoices", "focus_files", "kept"))) == fed_kinds(settings)
+
+
+def test_kind_whose_sources_are_all_withdrawn_feeds_no_more(settings: Settings):
+    withdrawn = _former(settings, ("invoices", "focus_files", "withdrawn"))
+    assert fed_kinds(withdrawn) == ["table_files", "contract_files", "kpi_files"]
+    LandingZone(settings.landing_dir).withdraw("focus_files", "invoices", now=NOW)
+    assert fed_kinds(settings) == fed_kinds(withdrawn)
+
+
+def test_kind_without_a_connector_is_left_out(settings: Settings):
+    folder = settings.landing_dir / "_manifest"
+    (folder / "focus_files").rename(folder / "abandoned_kind")
+    assert "abandoned_kind" not in fed_kinds(settings)
