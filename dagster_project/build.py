@@ -18,6 +18,7 @@ from dagster_project.warehouse.dbt import REFERENCE_PARTS, DbtProject, daily_tab
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
 from dagster_project.warehouse.feeds import fed_feeds
 from dagster_project.warehouse.raw_assets import raw_assets
+from dagster_project.warehouse.repricing import repricing_assets
 
 
 def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -38,6 +39,7 @@ def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any]
     assets = [
         *demo_assets(settings),
         *raw,
+        *repricing_assets(settings, project),
         *models,
         cost_distribution_assets(settings),
         roi_forecast_assets(settings),

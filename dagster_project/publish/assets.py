@@ -93,6 +93,7 @@ def serving_assets(
             judged = [result for result in manifest.gate_results if result.stage == "serving"]
             record(con, judged)
             if manifest.is_published:
+                restatement.note_new_models(con)
                 restatement.close_requests(
                     con, window, requested_until=_run_start(context, now), built_at=datetime.now(UTC)
                 )

@@ -202,7 +202,7 @@ class DbtProject:
     def prepare(self) -> Path:
         """Parse the project unless the stored manifest is of these very files; give the manifest's path."""
         stamp = self._settings.dbt_dir / "target" / "fingerprint"
-        fingerprint = self._fingerprint()
+        fingerprint = self.fingerprint()
         if (
             self.manifest_path.exists()
             and (self._settings.dbt_dir / "target" / "partial_parse.msgpack").exists()
@@ -257,6 +257,15 @@ class DbtProject:
             outcome = self._run(["--no-write-json", "--no-populate-cache", *arguments])
         return list(_results(outcome.result or ()))
 
+    def fingerprint(self) -> str:
+        """Hash everything that dbt reads: the project, the reference data, the vars."""
+        digest = hashlib.sha256(orjson.dumps(self.variables(), option=orjson.OPT_SORT_KEYS))
+        digest.update(str(self._settings.warehouse_path).encode())
+        for name, content in self._project_files():
+            digest.update(name.encode())
+            digest.update(content)
+        return digest.hexdigest()
+
     def _run(self, arguments: Sequence[str]) -> Any:  # noqa: ANN401 - dbt ships no types
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - 1.5 s that a mere import must not cost
 
@@ -288,14 +297,6 @@ class DbtProject:
             target = workspace / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256(orjson.dumps(self.variables(), option=orjson.OPT_SORT_KEYS))
-        digest.update(str(self._settings.warehouse_path).encode())
-        for name, content in self._project_files():
-            digest.update(name.encode())
-            digest.update(content)
-        return digest.hexdigest()
 
     def _project_files(self) -> Iterator[tuple[str, bytes]]:
         """Give name and content of every file that dbt reads."""

@@ -132,8 +132,6 @@ def _note(
     now = datetime.now(UTC)
     calendar = Calendar.of(settings)
     days = restatement.note_landings(con, connector, landings, calendar=calendar, now=now)
-    if connector.feed == "rates":
-        days = restatement.note_rates(con, connector, calendar=calendar, now=now)
     restatement.note_reference(con, settings.reference_dir, calendar=calendar, now=now)
     restatement.note_days(con, calendar=calendar, now=now)
     return [day.isoformat() for day in days]

@@ -22,69 +22,69 @@ _DDL = """
 create table if not exists ops.seen_files (
     kind varchar, entity varchar, source_name varchar, feed varchar, file_sha256 varchar, event_date date
 );
-create table if not exists ops.seen_rates (
-    kind varchar, provider_name varchar, model_id varchar, rate_hash varchar, valid_from_date date, valid_to_date date
+create table if not exists ops.seen_rate_cards (
+    reported_provider_name varchar, reported_model_name varchar, service_tier varchar, region_key varchar,
+    context_over_tokens bigint, context_up_to_tokens bigint, week_minute_from integer, week_minute_to integer,
+    rate_card_key varchar, valid_from_at timestamptz, valid_to_at timestamptz
 );
+create table if not exists ops.seen_pricing (sha256 varchar);
 create table if not exists ops.seen_reference (file_name varchar, sha256 varchar);
 create table if not exists ops.restatements (
     event_date date, reason varchar, requested_at timestamptz, attempted_at timestamptz, built_at timestamptz
 );
 """
 
-# Rates that are gone or new, and on which days each held for a model that was called. A model without a rate may find
-# one in any new rate; one that was found under a fallback provider or by a pattern may now find a nearer one.
-_REPRICED_DAYS_SQL = """
+_CARD_COLUMNS = """
+reported_provider_name, reported_model_name, service_tier, region_key, context_over_tokens, context_up_to_tokens,
+week_minute_from, week_minute_to, rate_card_key, valid_from_at, valid_to_at
+"""
+
+# Days on which the cards of a model that was called are not those that priced its calls. A card's key is made of its
+# prices and what they rest on; what of its interval lies outside the day plays no part.
+_REPRICED_DAYS_SQL = f"""
 with
-
-seen as (
-    select * exclude (kind) from ops.seen_rates where kind = $kind
-),
-
-changed as (
-    (select *, true as is_current from (from current_rates except from seen))
-    union all
-    (select *, false as is_current from (from seen except from current_rates))
-),
 
 called as (
     select distinct
-        reported.event_date,
-        reported.provider_name as reported_provider_name,
-        reported.model_name,
-        models.provider_name,
-        models.rate_provider_name,
-        models.model_id
-    from intermediate.int_usage__models_reported as reported
-    left join marts.dim_models as models
-        on reported.provider_name = models.reported_provider_name
-        and reported.model_name = models.model_name
+        event_date,
+        cast(event_date as timestamptz) as begins_at,
+        cast(event_date + 1 as timestamptz) as ends_at,
+        provider_name,
+        model_name,
+        service_tier,
+        coalesce(lower(region_id), '') as region_key
+    from intermediate.int_usage__models_reported
+),
+
+cards as (
+    select {_CARD_COLUMNS}, true as is_current from intermediate.int_pricing__rate_cards
+    union all
+    select {_CARD_COLUMNS}, false as is_current from ops.seen_rate_cards
 ),
 
 held as (
-    select called.event_date, called.reported_provider_name, called.model_name, changed.rate_hash, changed.is_current
+    select
+        called.event_date,
+        cards.is_current,
+        concat_ws(
+            '|', cards.context_over_tokens, cards.context_up_to_tokens, cards.week_minute_from, cards.week_minute_to,
+            cards.rate_card_key, greatest(cards.valid_from_at, called.begins_at),
+            least(cards.valid_to_at, called.ends_at)
+        ) as content
     from called
-    inner join changed
-        on called.event_date >= changed.valid_from_date
-        and called.event_date < changed.valid_to_date
-        and (
-            called.model_id is null
-            or (
-                changed.provider_name in (called.rate_provider_name, called.provider_name)
-                and (
-                    lower(called.model_id) like replace(lower(changed.model_id), '*', '%')
-                    or lower(called.model_name) like replace(lower(changed.model_id), '*', '%')
-                )
-            )
-        )
+    inner join cards
+        on called.provider_name = cards.reported_provider_name
+        and called.model_name = cards.reported_model_name
+        and called.service_tier = cards.service_tier
+        and called.region_key = cards.region_key
+        and cards.valid_from_at < called.ends_at
+        and cards.valid_to_at > called.begins_at
 )
 
-select distinct event_date
-from (
-    select event_date
-    from held
-    group by event_date, reported_provider_name, model_name, rate_hash
-    having bool_and(is_current) or not bool_or(is_current)
-)
+select event_date
+from held
+group by event_date, content
+having bool_and(is_current) or not bool_or(is_current)
 """
 
 
@@ -128,29 +128,65 @@ def note_landings(
     return requested
 
 
-def note_rates(
-    con: duckdb.DuckDBPyConnection, connector: Connector, *, calendar: Calendar, now: datetime
-) -> list[date]:
-    """Compare a connector's rates with those seen, and request the days on which a changed rate priced a call.
+def is_priced_from(con: duckdb.DuckDBPyConnection, pricing_sha256: str) -> bool:
+    """Whether the rate cards were last compared when rates, reference data and models were what they are now."""
+    create_tables(con)
+    return con.execute("select sha256 from ops.seen_pricing").fetchall() == [(pricing_sha256,)]
 
-    A rate that only ends earlier or later than it did changes the days between the two ends, and no others.
+
+def note_rate_cards(
+    con: duckdb.DuckDBPyConnection, pricing_sha256: str, *, calendar: Calendar, now: datetime
+) -> list[date]:
+    """Compare the rate cards with those that priced the ledger, and request the days on which a call's card changed.
+
+    Args:
+        con: The warehouse; its rate cards are built from what is known now.
+        pricing_sha256: Hash of what they are built from.
+        calendar: The days that exist.
+        now: When the requests count as made.
+
+    Returns:
+        The requested days, sorted; empty while no call was ever priced.
     """
     create_tables(con)
-    con.execute(f"create or replace temp table current_rates as {_rate_rows_sql(connector)}")
     con.execute("begin")
     try:
-        days: set[date] = set()
-        if _exists(con, "intermediate", "int_usage__models_reported") and _exists(con, "marts", "dim_models"):
-            days = {row[0] for row in con.execute(_REPRICED_DAYS_SQL, {"kind": connector.kind}).fetchall()}
-        con.execute("delete from ops.seen_rates where kind = ?", [connector.kind])
-        con.execute("insert into ops.seen_rates select ?, * from current_rates", [connector.kind])
-        requested = sorted({calendar.clamp(day) for day in days})
-        _request(con, requested, f"rates of {connector.kind} changed", now)
+        requested: list[date] = []
+        if has_rate_cards(con):
+            rows = con.execute(_REPRICED_DAYS_SQL).fetchall()
+            requested = sorted({calendar.clamp(row[0]) for row in rows})
+            con.execute("delete from ops.seen_rate_cards")
+            con.execute(
+                f"insert into ops.seen_rate_cards select {_CARD_COLUMNS} from intermediate.int_pricing__rate_cards"
+            )
+        con.execute("delete from ops.seen_pricing")
+        con.execute("insert into ops.seen_pricing values (?)", [pricing_sha256])
+        _request(con, requested, "prices changed", now)
         con.execute("commit")
     except BaseException:
         con.execute("rollback")
         raise
     return requested
+
+
+def note_new_models(con: duckdb.DuckDBPyConnection) -> None:
+    """Remember the cards of the models that the ledger now holds and that no comparison has seen."""
+    create_tables(con)
+    if has_rate_cards(con):
+        con.execute(
+            f"""
+            insert into ops.seen_rate_cards
+            select {_CARD_COLUMNS}
+            from intermediate.int_pricing__rate_cards as cards
+            anti join ops.seen_rate_cards as seen
+                using (reported_provider_name, reported_model_name, service_tier, region_key)
+            """
+        )
+
+
+def has_rate_cards(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a build has ever made rate cards."""
+    return _exists(con, "intermediate", "int_pricing__rate_cards")
 
 
 def note_reference(
@@ -335,35 +371,6 @@ def _instance_days(con: duckdb.DuckDBPyConnection, connector: Connector, score_d
         ).fetchall()
         days |= {row[0] for row in rows}
     return days
-
-
-def _rate_rows_sql(connector: Connector) -> str:
-    """One row per rate or contract term: provider, model or pattern, hash of its content, days it holds.
-
-    The hash leaves out what does not price a call on a day that the rate holds: its end, unless it ends within a day.
-    What resolves a model (its patterns) has no dates: it holds always.
-    """
-    selects = []
-    for entity in connector.entities:
-        names = entity.schema.names
-        if "provider_name" not in names:
-            continue
-        model = "model_id" if "model_id" in names else "model_pattern"
-        content = [f'"{name}" := "{name}"' for name in names if name not in {"known_from", "valid_to"}]
-        valid_from, valid_to = "date '1970-01-01'", "date '9999-12-31'"
-        if "valid_to" in names:
-            content.append("ends_within_day := nullif(cast(valid_to as timestamp), cast(valid_to as date))")
-            valid_from = f"coalesce(cast(valid_from as date), {valid_from})"
-            valid_to = f"coalesce(cast(cast(valid_to as timestamp) - interval 1 microsecond as date) + 1, {valid_to})"
-        selects.append(
-            f"""
-            select
-                provider_name, {model} as model_id, md5(to_json(struct_pack({", ".join(content)}))) as rate_hash,
-                {valid_from} as valid_from_date, {valid_to} as valid_to_date
-            from raw.raw_{connector.kind}__{entity.name}
-            """
-        )
-    return " union all ".join(selects)
 
 
 def _request(con: duckdb.DuckDBPyConnection, days: Sequence[date], reason: str, now: datetime) -> None:

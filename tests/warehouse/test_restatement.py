@@ -3,33 +3,22 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 from dagster_project.sources import discover
 from dagster_project.sources._connector import (
-    Batch,
     Connector,
-    InputIdentity,
-    InputPull,
-    PullContext,
-    SourceOptions,
 )
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar, Window
-from dagster_project.warehouse.landing import Landing, LandingFile, LandingZone, pull_source
-from dagster_project.warehouse.raw import refresh_views
+from dagster_project.warehouse.landing import Landing, LandingFile
 
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 8)
 CALENDAR = Calendar(FIRST, LAST, datetime(2026, 3, 9, tzinfo=UTC))
 NOW = datetime(2026, 3, 9, tzinfo=UTC)
-
-Term = tuple[str, str, str, str, str | None]
-INPUT: Term = ("mill", "mill-large", "0.000002", "2026-01-01", None)
 
 
 def _day(day: int) -> date:
@@ -152,150 +141,133 @@ def test_withdrawn_score_requests_the_day_on_which_its_instance_began(scored: du
     assert _note(scored, "kpi_files", {7: "a"}) == [3, 7]
 
 
-# ---- rates
+# ---- prices
+
+Card = tuple[str, str, str | None]
+LARGE: Card = ("large", "2026-01-01", None)
 
 
 @pytest.fixture
 def called(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Calls on two models every day: one with a card, one that is priced from its fallback provider's."""
+    """Calls of one model every day, and of another, which has no card yet, on the 4th."""
     con.execute(
         """
         create table intermediate.int_usage__models_reported as
-        select make_date(2026, 3, day) as event_date, provider_name, model_name
+        select
+            make_date(2026, 3, day) as event_date, 'mill' as provider_name, 'mill-large' as model_name,
+            'standard' as service_tier, cast(null as varchar) as region_id
         from range(2, 9) as days(day)
-        cross join (values ('mill', 'mill-large'), ('azure', 'gpt-4.1')) as models (provider_name, model_name)
-        """
-    )
-    con.execute(
-        """
-        create table marts.dim_models as
-        from (values
-            ('mill', 'mill-large', 'mill', 'mill', 'mill-large'),
-            ('azure', 'gpt-4.1', 'azure', 'openai', 'gpt-4.1')
-        ) as models (reported_provider_name, model_name, provider_name, rate_provider_name, model_id)
+        union all
+        select date '2026-03-04', 'mill', 'mill-secret', 'standard', 'EU'
         """
     )
     return con
 
 
-def _terms(con: duckdb.DuckDBPyConnection, *terms: Term) -> list[int]:
-    """Note a contract file of these terms; the days that it requests."""
-    connector = _connector("contract_files")
-    con.execute("drop table if exists raw.raw_contract_files__terms")
+def _cards(
+    con: duckdb.DuckDBPyConnection, *cards: Card, found: str | None = None, stated: str = "changed"
+) -> list[int]:
+    """Note these cards, (key, first day, last day exclusive), of the model; the days that it requests."""
     con.execute(
         """
-        create table raw.raw_contract_files__terms (
-            contract_id varchar, provider_name varchar, model_pattern varchar, term_type varchar, unit_kind varchar,
-            usd_per_unit decimal(18, 15), discount_share decimal(9, 8), service_tier varchar, valid_from date,
-            valid_to date, signed_on date, is_list boolean, evidence varchar
+        create or replace table intermediate.int_pricing__rate_cards (
+            reported_provider_name varchar, reported_model_name varchar, service_tier varchar, region_key varchar,
+            context_over_tokens bigint, context_up_to_tokens bigint, week_minute_from integer, week_minute_to integer,
+            rate_card_key varchar, valid_from_at timestamptz, valid_to_at timestamptz
         )
         """
     )
-    for provider, model, price, valid_from, valid_to in terms:
+    rows = [("mill-large", "", *card) for card in cards]
+    rows += [("mill-secret", "eu", found, "2026-01-01", None)] if found else []
+    for model, region, key, valid_from, valid_to in rows:
         con.execute(
-            "insert into raw.raw_contract_files__terms values "
-            "('card', ?, ?, 'unit_price', 'input', ?, null, 'standard', ?, ?, null, true, '')",
-            [provider, model, price, valid_from, valid_to],
+            "insert into intermediate.int_pricing__rate_cards values "
+            "('mill', ?, 'standard', ?, -1, 1000, 0, 10080, ?, ?, ?)",
+            [model, region, key, valid_from, valid_to or "9999-12-31"],
         )
-    return [day.day for day in restatement.note_rates(con, connector, calendar=CALENDAR, now=NOW)]
+    return [day.day for day in restatement.note_rate_cards(con, stated, calendar=CALENDAR, now=NOW)]
 
 
-def test_first_rates_request_nothing_before_a_call_was_ever_built(con: duckdb.DuckDBPyConnection):
-    assert _terms(con, INPUT) == []
-    assert _terms(con, ("mill", "mill-large", "0.000003", "2026-01-01", None)) == []
-
-
-def test_unchanged_rates_request_nothing(called: duckdb.DuckDBPyConnection):
-    _terms(called, INPUT)
-    assert _terms(called, INPUT) == []
+def test_prices_request_nothing_before_a_call_was_ever_priced(con: duckdb.DuckDBPyConnection):
+    assert restatement.note_rate_cards(con, "a", calendar=CALENDAR, now=NOW) == []
+    assert restatement.is_priced_from(con, "a")
+    assert not restatement.is_priced_from(con, "b")
 
 
 @pytest.mark.parametrize(
-    ("terms", "days"),
+    ("cards", "days"),
     [
+        # Nothing changed.
+        ([LARGE], []),
         # A price that was wrong all along touches every day with a call of its model.
-        ([("mill", "mill-large", "0.000003", "2026-01-01", None)], [2, 3, 4, 5, 6, 7, 8]),
-        # A price that ends on the 7th, and its successor: only from the 7th on anything costs otherwise.
+        ([("dearer", "2026-01-01", None)], [2, 3, 4, 5, 6, 7, 8]),
+        # A price that ends with the 6th, and its successor: only from the 7th on anything costs otherwise.
+        ([("large", "2026-01-01", "2026-03-07"), ("dearer", "2026-03-07", None)], [7, 8]),
+        # A price that holds for one day.
         (
             [
-                ("mill", "mill-large", "0.000002", "2026-01-01", "2026-03-07"),
-                ("mill", "mill-large", "0.000003", "2026-03-07", None),
+                ("large", "2026-01-01", "2026-03-05"),
+                ("dearer", "2026-03-05", "2026-03-06"),
+                ("large", "2026-03-06", None),
             ],
-            [7, 8],
+            [5],
         ),
-        # A price that begins on the 6th.
-        ([INPUT, ("mill", "mill-large", "0.000009", "2026-03-06", None)], [6, 7, 8]),
-        # A price that holds for one day.
-        ([INPUT, ("mill", "mill-large", "0.000009", "2026-03-05", "2026-03-06")], [5]),
-        # A price of a model that nobody calls.
-        ([INPUT, ("mill", "mill-small", "0.000001", "2026-01-01", None)], []),
-        # An own price of a provider whose models are priced from another's card.
-        ([INPUT, ("azure", "gpt-4.1", "0.000001", "2026-03-05", None)], [5, 6, 7, 8]),
-        # A pattern, in any case of letters.
-        ([INPUT, ("mill", "MILL-L*", "0.000009", "2026-03-08", None)], [8]),
+        # A price that changes at noon of the 5th, and is what it was at midnight.
+        (
+            [
+                ("large", "2026-01-01", "2026-03-05 12:00"),
+                ("dearer", "2026-03-05 12:00", "2026-03-06"),
+                ("large", "2026-03-06", None),
+            ],
+            [5],
+        ),
+        # The same price from two statements, one after the other.
+        ([("large", "2026-01-01", "2026-03-05"), ("large", "2026-03-05", None)], []),
+        # A price that begins later than it did: before it there is none.
+        ([("large", "2026-03-04", None)], [2, 3]),
+        # No price at all.
+        ([], [2, 3, 4, 5, 6, 7, 8]),
     ],
 )
-def test_changed_rate_requests_the_days_on_which_it_prices_a_call(
-    called: duckdb.DuckDBPyConnection, terms: list[Term], days: list[int]
+def test_changed_price_requests_the_days_on_which_it_prices_a_call(
+    called: duckdb.DuckDBPyConnection, cards: list[Card], days: list[int]
 ):
-    _terms(called, INPUT)
-    assert _terms(called, *terms) == days
+    _cards(called, LARGE)
+    called.execute("delete from ops.restatements")
+    assert _cards(called, *cards) == days
+    assert sorted(day.day for day in restatement.pending_days(called)) == days
+    assert _cards(called, *cards) == []
 
 
-def test_withdrawn_rate_requests_its_days(called: duckdb.DuckDBPyConnection):
-    later: Term = ("mill", "mill-large", "0.000009", "2026-03-06", None)
-    _terms(called, INPUT, later)
-    assert _terms(called, INPUT) == [6, 7, 8]
+def test_call_without_a_price_is_priced_by_a_new_one(called: duckdb.DuckDBPyConnection):
+    _cards(called, LARGE)
+    assert _cards(called, LARGE, found="found") == [4]
 
 
-def test_call_without_a_price_is_looked_at_again_on_any_new_rate(called: duckdb.DuckDBPyConnection):
+def test_models_that_the_ledger_holds_for_the_first_time_are_no_change(called: duckdb.DuckDBPyConnection):
+    called.execute("delete from intermediate.int_usage__models_reported where model_name = 'mill-secret'")
+    _cards(called, LARGE)
     called.execute(
-        "insert into intermediate.int_usage__models_reported values (date '2026-03-04', 'mill', 'mill-secret')"
+        "insert into intermediate.int_usage__models_reported values "
+        "(date '2026-03-04', 'mill', 'mill-secret', 'standard', 'EU')"
     )
-    _terms(called, INPUT)
-    assert _terms(called, INPUT, ("together", "secret", "0.000001", "2026-01-01", None)) == [4]
+    called.execute(
+        "insert into intermediate.int_pricing__rate_cards values "
+        "('mill', 'mill-secret', 'standard', 'eu', -1, 1000, 0, 10080, 'found', '2026-01-01', '9999-12-31')"
+    )
+    restatement.note_new_models(called)
+    assert _cards(called, LARGE, found="found") == []
+    assert _cards(called, LARGE, found="other") == [4]
 
 
-Price = tuple[str, str, str]
-
-
-def _catalogue(con: duckdb.DuckDBPyConnection, folder: Path, version: int, *prices: Price) -> list[int]:
-    """Pull a version of a catalogue of these prices and note its rates; the days that it requests."""
-    listed = discover()["genai_prices"]
-    rates, patterns = (listed.entity(name) for name in ("rates", "model_patterns"))
-
-    def batches() -> Iterator[Batch]:
-        rows = [
-            {"provider_name": provider, "model_id": model, "unit_kind": "input", "usd_per_unit": Decimal(price)}
-            for provider, model, price in prices
-        ]
-        records = pa.RecordBatch.from_pylist(rows, schema=rates.schema)
-        yield Batch("rates", records, pa.array(range(len(rows)), pa.int64()), len(rows))
-        yield Batch("model_patterns", pa.RecordBatch.from_pylist([], patterns.schema), pa.array([], pa.int64()), 0)
-
-    def read(_: SourceOptions, __: PullContext) -> Iterator[InputPull]:
-        yield InputPull(f"package@{version}", "", lambda: InputIdentity(str(version), 1), batches)
-
-    connector = replace(listed, read=read)
-    zone = LandingZone(folder / "landing")
-    options = SourceOptions(name="list_prices", kind="genai_prices")
-    pull_source(zone, connector, options, now=NOW + timedelta(days=version))
-    refresh_views(con, zone, [connector])
-    return [day.day for day in restatement.note_rates(con, connector, calendar=CALENDAR, now=NOW)]
-
-
-def test_price_that_a_new_version_of_a_catalogue_drops_requests_the_days_that_it_priced(
-    called: duckdb.DuckDBPyConnection, tmp_path: Path
-):
-    called.execute("delete from intermediate.int_usage__models_reported where event_date <> '2026-03-05'")
-    called.execute("insert into intermediate.int_usage__models_reported values ('2026-03-07', 'azure', 'gpt-4.1')")
-    large, small = ("mill", "mill-large", "0.000002"), ("openai", "gpt-4.1", "0.000003")
-    assert _catalogue(called, tmp_path, 1, large, small) == [5, 7]
-    assert _catalogue(called, tmp_path, 2, large, small) == []
-    assert _catalogue(called, tmp_path, 3, small) == [5]
-    rows = called.execute("select model_id, input_uri from raw.raw_genai_prices__rates").fetchall()
-    assert rows == [("gpt-4.1", "package@3")]
-    assert _catalogue(called, tmp_path, 1, large, small) == [5]
+def test_failure_leaves_the_priced_cards_as_they_were(called: duckdb.DuckDBPyConnection):
+    _cards(called, LARGE)
+    called.execute("drop table ops.restatements")
+    called.execute("create table ops.restatements (event_date date)")
+    with pytest.raises(duckdb.Error):
+        _cards(called, ("dearer", "2026-01-01", None), stated="later")
+    assert called.execute("select distinct rate_card_key from ops.seen_rate_cards").fetchall() == [("large",)]
+    assert not restatement.is_priced_from(called, "later")
 
 
 # ---- reference data
