@@ -229,8 +229,9 @@ def _judged(
     violations = result.failures if result.failures is not None else max(evaluated, 1)
     sample: list[dict[str, object]] = [{"message": result.message}] if not result.is_ok else []
     if not result.is_ok and result.compiled_sql:
-        relation = con.sql(f"select * from ({result.compiled_sql}) limit {SAMPLE_ROW_COUNT}")
-        sample = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+        rows = con.execute(f"select * from ({result.compiled_sql}) limit {SAMPLE_ROW_COUNT}")
+        columns = [column[0] for column in rows.description]
+        sample = [dict(zip(columns, row, strict=True)) for row in rows.fetchall()]
     meta = node["config"].get("meta", {})
     return manifest["nodes"][subject]["name"], GateResult(
         run_id=run.run_id,
