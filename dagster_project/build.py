@@ -1,5 +1,6 @@
 """The one assembly path: from settings to Dagster definitions. The command line and the tests use it too."""
 
+import csv
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +34,7 @@ def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any]
     manifest = project.manifest()
     parts = configured_parts(settings)
     raw = raw_assets(settings)
-    models = dbt_stage_assets(settings, project, partitions)
+    models = dbt_stage_assets(settings, project, partitions, parts)
     published = sorted(node["name"] for node in manifest["nodes"].values() if node["fqn"][1:2] == ["marts"])
     assets = [
         *demo_assets(settings),
@@ -75,12 +76,28 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 
 def configured_parts(settings: Settings) -> frozenset[str]:
-    """Say what the configuration feeds: usage, use_cases, invoices, kpis, capacity."""
+    """Say what a company has, and so what gates can ask of it: what it lacks is not judged, what it has must have rows.
+
+    Returns:
+        Feeds (usage, rates, invoices, kpis) and kinds of its sources. Of its reference data: use_cases, commitments and
+        deployments when they have rows; deployed_capacity when usage is fed and a deployment draws on a commitment. A
+        commitment may have no deployment yet, and a deployment without a commitment is paid as it goes.
+    """
     connectors = discover()
-    feeds: set[str] = {connectors[options.kind].feed for options in settings.sources}
-    parts = feeds & {"usage", "invoices", "kpis"}
-    for part, file_name in (("use_cases", "seed_use_cases.csv"), ("capacity", "seed_commitments.csv")):
-        path = settings.reference_dir / file_name
-        if path.exists() and len(path.read_text(encoding="utf-8").strip().splitlines()) > 1:
-            parts = parts | {part}
+    kinds = {options.kind for options in settings.sources}
+    parts = kinds | {connectors[kind].feed for kind in kinds}
+    rows = {part: _reference_rows(settings, part) for part in ("use_cases", "commitments", "deployments")}
+    parts |= {part for part, found in rows.items() if found}
+    bought = {row.get("commitment_id") for row in rows["commitments"]} - {None, ""}
+    if "usage" in parts and any(row.get("commitment_id") in bought for row in rows["deployments"]):
+        parts.add("deployed_capacity")
     return frozenset(parts)
+
+
+def _reference_rows(settings: Settings, name: str) -> list[dict[str, str]]:
+    """Rows of a reference file; none when the file is absent."""
+    path = settings.reference_dir / f"seed_{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
