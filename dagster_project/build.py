@@ -1,5 +1,6 @@
 """The one assembly path: from settings to Dagster definitions. The command line and the tests use it too."""
 
+import csv
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,9 @@ from dagster_project.gates.ledger_assets import ledger_checks
 from dagster_project.progress import Progress
 from dagster_project.publish.assets import export_assets, serving_assets
 from dagster_project.settings import Settings, load_settings
-from dagster_project.warehouse.dbt import REFERENCE_PARTS, DbtProject, daily_tables, filled_seeds
+from dagster_project.warehouse.dbt import DbtProject, daily_tables, filled_seeds
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
-from dagster_project.warehouse.feeds import fed_feeds
+from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
 from dagster_project.warehouse.raw_assets import raw_assets
 from dagster_project.warehouse.repricing import repricing_assets
 
@@ -34,7 +35,7 @@ def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any]
     manifest = project.manifest()
     parts = configured_parts(settings)
     raw = raw_assets(settings)
-    models = dbt_stage_assets(settings, project, partitions)
+    models = dbt_stage_assets(settings, project, partitions, parts)
     published = sorted(node["name"] for node in manifest["nodes"].values() if node["fqn"][1:2] == ["marts"])
     assets = [
         *demo_assets(settings),
@@ -77,7 +78,28 @@ def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
 
 
 def configured_parts(settings: Settings) -> frozenset[str]:
-    """Say what sources and reference data feed: usage, use_cases, invoices, kpis, capacity."""
-    parts = fed_feeds(settings) & {"usage", "invoices", "kpis"}
+    """Say what a company has, and so what gates can ask of it: what it lacks is not judged, what it has must have rows.
+
+    Returns:
+        Feeds (usage, rates, invoices, kpis) and kinds that feed the ledger, and the reference files that have rows. Of
+        these also use_cases, commitments and deployments by their own names, and deployed_capacity when usage is fed
+        and a deployment draws on a commitment. A commitment may have no deployment yet, and a deployment without a
+        commitment is paid as it goes.
+    """
     filled = filled_seeds(settings.reference_dir)
-    return frozenset(parts | {part for part, seed in REFERENCE_PARTS.items() if seed in filled})
+    parts = {*fed_feeds(settings), *fed_kinds(settings), *filled}
+    rows = {part: _reference_rows(settings, part) for part in ("use_cases", "commitments", "deployments")}
+    parts |= {part for part, found in rows.items() if found}
+    bought = {row.get("commitment_id") for row in rows["commitments"]} - {None, ""}
+    if "usage" in parts and any(row.get("commitment_id") in bought for row in rows["deployments"]):
+        parts.add("deployed_capacity")
+    return frozenset(parts)
+
+
+def _reference_rows(settings: Settings, name: str) -> list[dict[str, str]]:
+    """Rows of a reference file; none when the file is absent."""
+    path = settings.reference_dir / f"seed_{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))

@@ -205,7 +205,7 @@ def _capacity_table(summary: Any) -> Table:  # noqa: ANN401
     _columns(table, ["commitment"], ["cost", "used", "idle", "unallocated", "utilisation", "spilled calls"])
     for row in summary.capacity:
         table.add_row(
-            row["commitment_id"],
+            row["commitment_id"] or "unknown",
             _usd(row["cost_usd"]),
             _usd(row["used_cost_usd"]),
             _usd(row["idle_cost_usd"]),

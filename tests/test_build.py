@@ -42,14 +42,39 @@ def test_partitions_without_an_as_of_instant_reach_today(company: SmallCompany):
 
 
 def test_parts_are_what_sources_and_reference_data_feed(company: SmallCompany, tmp_path: Path):
-    assert configured_parts(company.settings) == {"usage", "use_cases", "invoices", "kpis", "capacity"}
+    of_sources = {"usage", "table_files", "rates", "contract_files", "invoices", "focus_files", "kpis", "kpi_files"}
+    of_reference = {"use_cases", "commitments", "deployments", "deployed_capacity"}
+    assert configured_parts(company.settings) == of_sources | of_reference
     only_usage = company.settings.sources[:1]
-    assert configured_parts(_with(company.settings, sources=only_usage, reference_dir=tmp_path)) == {"usage"}
+    settings = _with(company.settings, sources=only_usage, reference_dir=tmp_path)
+    assert configured_parts(settings) == {"usage", "table_files"}
     other = SmallCompany(tmp_path)
     other.write("seed_commitments.csv", ["commitment_id", ""])
     other.write("seed_use_cases.csv", ["use_case_id", "support"])
-    settings = _with(company.settings, sources=only_usage, reference_dir=tmp_path)
-    assert configured_parts(settings) == {"usage", "use_cases"}
+    assert configured_parts(settings) == {"usage", "table_files", "use_cases"}
+
+
+@pytest.mark.parametrize(
+    ("commitments", "deployments", "parts"),
+    [
+        ([], [], set()),
+        (["pool"], [], {"commitments"}),
+        ([], ["paid-as-it-goes,"], {"deployments"}),
+        (["pool"], ["paid-as-it-goes,"], {"commitments", "deployments"}),
+        (["pool"], ["paid-as-it-goes,", "ptu,pool"], {"commitments", "deployments", "deployed_capacity"}),
+    ],
+)
+def test_capacity_is_deployed_when_a_deployment_draws_on_a_commitment(
+    company: SmallCompany, tmp_path: Path, commitments: list[str], deployments: list[str], parts: set[str]
+):
+    other = SmallCompany(tmp_path)
+    other.write("seed_commitments.csv", ["commitment_id", *commitments])
+    other.write("seed_deployments.csv", ["deployment_id,commitment_id", *deployments])
+    sources = company.settings.sources
+    settings = _with(company.settings, sources=sources[:1], reference_dir=tmp_path)
+    assert configured_parts(settings) - {"usage", "table_files"} == parts
+    without_usage = _with(settings, sources=sources[2:3])
+    assert configured_parts(without_usage) - {"invoices", "focus_files"} == parts - {"deployed_capacity"}
 
 
 def test_every_asset_belongs_to_a_stage_and_says_what_it_is(graph: AssetGraph):

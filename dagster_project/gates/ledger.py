@@ -18,7 +18,7 @@ class LedgerGate:
     Attributes:
         gate: The gate.
         asset_key: The asset whose check it is; what lies below it waits for the gate.
-        needs: What must be configured for it to have anything to judge: usage, use_cases, invoices, capacity.
+        needs: What the company must have for it to have anything to judge: usage, use_cases, invoices, commitments.
     """
 
     gate: Gate
@@ -108,7 +108,20 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
             tool="sql",
         ),
         asset_key="rpt_capacity_utilization",
-        needs="capacity",
+        needs="commitments",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_capacity_hours",
+            aspect="spillover",
+            predicate="conserved",
+            rule="Per day, every call that spilled over is in one capacity hour, and so is its work.",
+            why="Spillover without an hour hides that the capacity is too small; in two, it shows twice the need.",
+            tool="sql",
+        ),
+        asset_key="fct_capacity_hours",
+        needs="commitments",
     ),
     LedgerGate(
         gate=Gate(

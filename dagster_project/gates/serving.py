@@ -12,7 +12,7 @@ from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
 
 # A part is judged when it is configured: without invoices there are, rightly, no invoice lines.
-PARTS = ("usage", "use_cases", "invoices", "kpis", "capacity")
+PARTS = ("usage", "use_cases", "invoices", "kpis", "commitments")
 
 _COST_COLUMNS = ("list_cost_usd", "contracted_cost_usd", "effective_cost_usd")
 
@@ -52,7 +52,7 @@ def suites(*, start_date: date, end_date: date, parts: Collection[str]) -> list[
         "use_cases": _use_cases(start_date, end_date),
         "invoices": _invoices(),
         "kpis": _kpis(),
-        "capacity": _capacity(start_date, end_date),
+        "commitments": _capacity(start_date, end_date),
     }
     return [_PUBLICATION, *(suite for part in PARTS if part in parts for suite in by_part[part])]
 
@@ -310,7 +310,7 @@ def _capacity(start_date: date, end_date: date) -> tuple[Suite, ...]:
             _day_within_window("event_date", start_date, end_date),
             _specs.known(
                 "allocation_type",
-                ("deployment", "unallocated"),
+                ("deployment", "unallocated", "spillover_of_unknown_origin"),
                 why="Idle and unallocated capacity are different decisions.",
             ),
             _specs.within_range("utilization_share", min_value=0, max_value=1, why=utilized, severity="warn"),

@@ -74,8 +74,12 @@ _TOKENLEDGER_INDEX = {
     "tokenledger.attempt.index": "tokenledger_attempt_index",
     "tokenledger.turn.index": "tokenledger_turn_index",
 }
+# Azure's response header, as HTTP instrumentation records it: a list of values.
+_SPILLOVER_HEADER = "http.response.header.x-ms-spillover-from-deployment"
+_SPILLOVER_HEADER_COLUMN = "http_response_header_x_ms_spillover_from_deployment"
 _TOKENLEDGER_PLACE = {
     "tokenledger.deployment.id": "tokenledger_deployment_id",
+    "tokenledger.spillover_from.deployment.id": "tokenledger_spillover_from_deployment_id",
     "tokenledger.region.id": "tokenledger_region_id",
 }
 
@@ -108,6 +112,7 @@ SPANS = Entity(
             *((name, pa.int32()) for name in _TOKENLEDGER_INDEX.values()),
             *((name, pa.string()) for name in _TOKENLEDGER_PLACE.values()),
             ("tokenledger_is_spillover", pa.bool_()),
+            (_SPILLOVER_HEADER_COLUMN, pa.string()),
             ("attributes_json", pa.string()),
         ]
     ),
@@ -182,6 +187,13 @@ def _number(value: Any) -> float:  # noqa: ANN401 - JSON
     return float(value)
 
 
+def _header(value: Any) -> str | None:  # noqa: ANN401 - JSON
+    """Give the first value of a header: a text, or a list of them; None when it is empty."""
+    if isinstance(value, dict):
+        value = next((_plain(item) for item in value.get("values") or []), None)
+    return _text(value) if value else None
+
+
 def _flag(value: Any) -> bool:  # noqa: ANN401 - JSON
     if isinstance(value, bool):
         return value
@@ -221,6 +233,7 @@ _ATTRIBUTES: dict[str, tuple[int, _Reader]] = {
     "error.type": (_PLACE["error_type"], _text),
     "service.name": (_PLACE["service_name"], _text),
     "tokenledger.is_spillover": (_PLACE["tokenledger_is_spillover"], _flag),
+    _SPILLOVER_HEADER: (_PLACE[_SPILLOVER_HEADER_COLUMN], _header),
 }
 _ROW_WIDTH = _TIER_PLACE + len(_TIERS)
 _SERVICE_TIER = _PLACE["service_tier"]

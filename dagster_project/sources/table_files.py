@@ -41,6 +41,7 @@ CALLS = Entity(
             ("model_name", pa.string()),
             ("operation_name", pa.string()),
             ("deployment_id", pa.string()),
+            ("spillover_from_deployment_id", pa.string()),
             ("region_id", pa.string()),
             ("service_tier", pa.string()),
             ("use_case_id", pa.string()),

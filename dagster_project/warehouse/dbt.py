@@ -26,8 +26,6 @@ DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
 SHARED_SEEDS = frozenset({"seed_unit_kinds.csv"})
 """Reference files that the project maintains for every company; of the others an absent one has no rows."""
-# Parts of the ledger that exist when a reference file has rows.
-REFERENCE_PARTS = {"use_cases": "seed_use_cases", "capacity": "seed_commitments"}
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,11 @@ from dagster_project.warehouse.calendar import Calendar, Window
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import (
     DBT_PROJECT_DIR,
-    REFERENCE_PARTS,
     DbtProject,
     NodeResult,
-    filled_seeds,
     rebuilt_days_around,
     window_vars,
 )
-from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
 from dagster_project.warehouse.landing import LandingZone
 from dagster_project.warehouse.raw import refresh_views
 from dagster_project.warehouse.run_window import run_window
@@ -94,11 +91,21 @@ def folders(manifest: Mapping[str, Any]) -> list[Folder]:
 
 
 def dbt_stage_assets(
-    settings: Settings, project: DbtProject, partitions: dg.PartitionsDefinition
+    settings: Settings, project: DbtProject, partitions: dg.PartitionsDefinition, parts: frozenset[str]
 ) -> list[dg.AssetsDefinition]:
-    """Build the asset definitions of every folder."""
+    """Build the asset definitions of every folder.
+
+    Args:
+        settings: The configuration.
+        project: The dbt project.
+        partitions: The days.
+        parts: What the configuration feeds; a test tagged `needs_<part>` is left out without that part.
+    """
     manifest = project.manifest()
-    return [_folder_assets(settings, project, manifest, folder, partitions) for folder in folders(manifest)]
+    exclude = ["resource_type:unit_test", *_tests_without_subject(manifest, parts)]
+    return [
+        _folder_assets(settings, project, manifest, folder, partitions, exclude=exclude) for folder in folders(manifest)
+    ]
 
 
 def _folder_assets(
@@ -107,13 +114,13 @@ def _folder_assets(
     manifest: Mapping[str, Any],
     folder: Folder,
     partitions: dg.PartitionsDefinition,
+    *,
+    exclude: Sequence[str],
 ) -> dg.AssetsDefinition:
-    exclude = " ".join(["resource_type:unit_test", *_unconfigured_feeds(settings, manifest)])
-
     @dbt_assets(
         manifest=project.manifest_path,
         select=folder.selector,
-        exclude=exclude,
+        exclude=" ".join(exclude),
         name=folder.op_name,
         partitions_def=partitions if folder.is_daily else None,
         backfill_policy=dg.BackfillPolicy.single_run() if folder.is_daily else None,
@@ -139,7 +146,7 @@ def _folder_assets(
             with open_warehouse(settings) as con:
                 restatement.note_attempt(con, window, now=datetime.now(UTC))
         with progress.step(folder.stage, folder.name or "seeds") as step:
-            nodes = project.build([folder.selector], exclude=exclude.split(" "), variables=variables)
+            nodes = project.build([folder.selector], exclude=exclude, variables=variables)
             models = [node for node in nodes if node.resource_type in {"model", "seed"}]
             tests = [node for node in nodes if node.resource_type == "test" and node.status != "skipped"]
             with open_warehouse(settings) as con:
@@ -299,14 +306,10 @@ def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return next(name for name in test["depends_on"]["nodes"] if name in manifest["nodes"])
 
 
-def _unconfigured_feeds(settings: Settings, manifest: Mapping[str, Any]) -> list[str]:
-    """Selectors of the tests that judge a feed, or reference data, that this company does not have."""
-    filled = filled_seeds(settings.reference_dir)
-    parts = {part for part, seed in REFERENCE_PARTS.items() if seed in filled}
-    present = {*fed_feeds(settings), *fed_kinds(settings), *parts, *filled}
+def _tests_without_subject(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[str]:
+    """Selectors of the tests that judge what this company does not have."""
     tags = {tag for node in manifest["nodes"].values() for tag in node.get("tags", []) if tag.startswith("needs_")}
-    missing = {tag for tag in tags if tag.removeprefix("needs_") not in present}
-    return [f"tag:{tag}" for tag in sorted(missing)]
+    return [f"tag:{tag}" for tag in sorted(tags) if tag.removeprefix("needs_") not in parts]
 
 
 def _stage(node: Mapping[str, Any]) -> str:

@@ -129,9 +129,9 @@
 {#- The canonical columns of a usage staging model, in order. -#}
 {% macro usage_columns() -%}
     {{ return([
-        'source_name', 'call_id', 'provider_name', 'model_name', 'operation_name', 'deployment_id', 'region_id',
-        'service_tier', 'use_case_id', 'use_case_version', 'use_case_instance_id', 'conversation_id', 'agent_id',
-        'step_name', 'team_name', 'error_type', 'reject_reason', 'input_uri', 'raw_content',
+        'source_name', 'call_id', 'provider_name', 'model_name', 'operation_name', 'deployment_id',
+        'spillover_from_deployment_id', 'region_id', 'service_tier', 'use_case_id', 'use_case_version',
+        'use_case_instance_id', 'conversation_id', 'agent_id', 'step_name', 'team_name', 'error_type', 'reject_reason', 'input_uri', 'raw_content',
         'turn_index', 'attempt_index', 'record_index',
         'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens', 'output_tokens',
         'reasoning_tokens', 'input_audio_tokens', 'output_audio_tokens', 'input_image_tokens', 'embedding_tokens',

@@ -21,7 +21,7 @@ FOLDERS = (
     "intermediate.usage", "intermediate.pricing", "intermediate.capacity", "marts.core", "marts.cost",
 )  # fmt: skip
 _WITHOUT = ["resource_type:unit_test", *(f"tag:needs_{part}" for part in (
-    "capacity", "invoices", "kpis", "genai_prices", "otlp_files",
+    "commitments", "deployments", "deployed_capacity", "invoices", "kpis", "genai_prices", "otlp_files",
 ))]  # fmt: skip
 
 _MEMORY_LIMIT = "4GB"

@@ -25,6 +25,7 @@ REPORT = "marts__rpt_daily_spend_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
 RECONCILIATION = "marts__rpt_invoice_reconciliation_amounts_conserved"
+SPILLOVER = "marts__fct_capacity_hours_spillover_conserved"
 INVOICES = "marts__fct_invoice_lines_amounts_conserved"
 
 LEDGER = """
@@ -104,10 +105,19 @@ LEDGER = """
     create table marts.fct_capacity_hours as
     select 'pool' as commitment_id, timestamptz '2026-07-01 00:00:00+00' + hour * interval 1 hour as hour_at,
         date '2026-07-01' as event_date, cast(2 as bigint) as units_count, cast(3 as decimal(28, 9)) as cost_usd,
-        cast(case when hour = 0 then 0.25 else 0 end as decimal(28, 9)) as used_cost_usd
+        cast(case when hour = 0 then 0.25 else 0 end as decimal(28, 9)) as used_cost_usd,
+        case when hour = 0 then 2 else 0 end as spillover_call_count,
+        case when hour = 0 then 2100 else 0 end as spillover_tokens
     from range(24) as hours (hour);
 
     insert into ops.landing_files values ('invoices', 'bill', date '2026-07-01', 4);
+    create table intermediate.int_usage__calls as from (values
+        (date '2026-07-01', true), (date '2026-07-01', true), (date '2026-07-01', false), (date '2026-07-02', false)
+    ) as t (event_date, is_spillover);
+
+    create table intermediate.int_capacity__call_work as from (values
+        (date '2026-07-01', true, 2100), (date '2026-07-01', true, null), (date '2026-07-01', false, 700)
+    ) as t (event_date, is_spillover, work_tokens);
 
     create table staging.stg_focus_files__charges as from (values
         ('bill', 'USD', cast(20.5 as decimal(38, 18))), ('bill', 'USD', cast(0.02022672899 as decimal(38, 18))),
@@ -165,6 +175,11 @@ BREACHES: list[tuple[str, str, int]] = [
         1,
     ),
     (CAPACITY, "update marts.fct_calls set effective_cost_usd = 0.26 where call_id = 'p'", 1),
+    (SPILLOVER, "update marts.fct_capacity_hours set spillover_call_count = 1 where spillover_call_count = 2", 2),
+    (SPILLOVER, "update marts.fct_capacity_hours set spillover_tokens = 4200 where spillover_tokens = 2100", 2),
+    (SPILLOVER, "delete from marts.fct_capacity_hours", 2),
+    (SPILLOVER, "insert into intermediate.int_usage__calls values (date '2026-07-02', true)", 2),
+    (SPILLOVER, "update marts.fct_capacity_hours set event_date = date '2026-07-02' where spillover_call_count = 2", 2),
     (INVOICES, "update marts.fct_invoice_lines set billed_cost_usd = 20.49 where billed_cost_usd > 1", 1),
     (INVOICES, "delete from marts.fct_invoice_lines where billed_cost_usd < 1", 1),
     (INVOICES, "delete from marts.fct_invoice_lines where billing_currency_code = 'EUR'", 1),

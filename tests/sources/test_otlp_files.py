@@ -56,6 +56,30 @@ def test_otlp_files_reads_known_attributes_into_columns(traces: Pulled):
     assert {name: leaf[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("header", "origin"),
+    [
+        ({"arrayValue": {"values": [{"stringValue": "ptu-1"}]}}, "ptu-1"),
+        ({"stringValue": "ptu-1"}, "ptu-1"),
+        ({"arrayValue": {"values": []}}, None),
+        ({"stringValue": ""}, None),
+    ],
+)
+def test_otlp_files_reads_the_origin_of_spillover_from_the_response_header(
+    tmp_path: Path, header: dict[str, object], origin: str | None
+):
+    span = {
+        "traceId": "0" * 31 + "1",
+        "spanId": "0" * 15 + "1",
+        "startTimeUnixNano": "1782864000000000000",
+        "attributes": [{"key": "http.response.header.x-ms-spillover-from-deployment", "value": header}],
+    }
+    export = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps(export) + b"\n")
+    [row] = pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).rows()
+    assert row["http_response_header_x_ms_spillover_from_deployment"] == origin
+
+
 def test_otlp_files_keeps_deprecated_spellings_apart(traces: Pulled):
     old = traces.rows()[2]
     expected = {

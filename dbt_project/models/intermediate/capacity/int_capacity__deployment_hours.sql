@@ -31,8 +31,25 @@ work as (
         sum(case when is_spillover then 1 else 0 end) as spillover_call_count,
         count(*) as call_count
     from {{ ref('int_capacity__call_work') }}
-    where {{ in_window('event_date') }}
+    where
+        {{ in_window('event_date') }}
+        and deployment_id is not null
     group by deployment_id, hour_at
+),
+
+-- Calls of which nothing says from where they spilled over; their work is null when none of it could be weighed.
+spilled_from_unknown as (
+    select
+        commitment_id,
+        hour_at,
+        event_date,
+        sum(work_tokens) as spillover_tokens,
+        count(*) as call_count
+    from {{ ref('int_capacity__call_work') }}
+    where
+        {{ in_window('event_date') }}
+        and deployment_id is null
+    group by commitment_id, hour_at, event_date
 ),
 
 deployed as (
@@ -137,6 +154,23 @@ final as (
         event_date
     from unallocated
     where unallocated_units <> 0
+    union all
+    select
+        commitment_id,
+        cast(null as varchar) as deployment_id,
+        'spillover_of_unknown_origin' as allocation_type,
+        cast(0 as bigint) as units_count,
+        cast(null as bigint) as capacity_tokens,
+        cast(0 as bigint) as used_tokens,
+        cast(spillover_tokens as bigint) as spillover_tokens,
+        cast(call_count as bigint) as call_count,
+        cast(call_count as bigint) as spillover_call_count,
+        cast(0 as bigint) as used_nano_usd,
+        cast(0 as bigint) as idle_nano_usd,
+        cast(0 as bigint) as unallocated_nano_usd,
+        hour_at,
+        event_date
+    from spilled_from_unknown
 )
 
 select * from final

@@ -17,7 +17,7 @@ final as (
     select
         commitment_id,
         deployment_id,
-        coalesce(deployment_id, 'unallocated') as allocation_id,
+        coalesce(deployment_id, allocation_type) as allocation_id,
         allocation_type,
         units_count,
         capacity_tokens,

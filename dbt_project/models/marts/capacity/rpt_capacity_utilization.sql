@@ -63,7 +63,7 @@ final as (
         aggregated.max_utilization_share,
         aggregated.event_date
     from aggregated
-    inner join commitments on aggregated.commitment_id = commitments.commitment_id
+    left join commitments on aggregated.commitment_id = commitments.commitment_id
 )
 
 select * from final

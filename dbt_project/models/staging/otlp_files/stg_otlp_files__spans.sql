@@ -23,6 +23,9 @@ renamed as (
             gen_ai_usage_cache_creation_input_tokens, gen_ai_usage_cache_creation_input_tokens_deprecated,
             gen_ai_usage_cache_write_tokens
         ) as span_cache_write_tokens,
+        coalesce(
+            tokenledger_spillover_from_deployment_id, http_response_header_x_ms_spillover_from_deployment
+        ) as spillover_from_deployment_id,
         gen_ai_usage_reasoning_output_tokens as span_reasoning_tokens,
         gen_ai_usage_audio_input_tokens as span_input_audio_tokens,
         gen_ai_usage_audio_output_tokens as span_output_audio_tokens,
@@ -60,6 +63,7 @@ final as (
         model_name,
         operation_name,
         tokenledger_deployment_id as deployment_id,
+        spillover_from_deployment_id,
         tokenledger_region_id as region_id,
         coalesce(nullif(nullif(service_tier, 'default'), 'auto'), 'standard') as service_tier,
         coalesce(tokenledger_use_case_id, gen_ai_workflow_name) as use_case_id,
@@ -116,7 +120,7 @@ final as (
         cast({{ microseconds_between('start_at', 'end_at') }} as double) / 1000 as latency_ms,
         gen_ai_response_time_to_first_chunk_s * 1000 as time_to_first_token_ms,
         is_call_success as is_success,
-        coalesce(tokenledger_is_spillover, false) as is_spillover,
+        coalesce(tokenledger_is_spillover, spillover_from_deployment_id is not null) as is_spillover,
         is_usage_record,
         start_at as called_at,
         landed_at,

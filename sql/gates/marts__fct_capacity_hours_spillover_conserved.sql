@@ -1,0 +1,45 @@
+-- Per day, and for the window as a whole: every call that spilled over is in one capacity hour, and so is its work.
+with
+
+calls as (
+    select
+        event_date,
+        count(*) as call_count
+    from intermediate.int_usage__calls
+    where event_date between $min_date and $max_date and is_spillover
+    group by grouping sets ((event_date), ())
+),
+
+work as (
+    select
+        event_date,
+        coalesce(sum(work_tokens), 0) as work_tokens
+    from intermediate.int_capacity__call_work
+    where event_date between $min_date and $max_date and is_spillover
+    group by grouping sets ((event_date), ())
+),
+
+hours as (
+    select
+        event_date,
+        coalesce(sum(spillover_call_count), 0) as call_count,
+        coalesce(sum(spillover_tokens), 0) as work_tokens
+    from marts.fct_capacity_hours
+    where event_date between $min_date and $max_date
+    group by grouping sets ((event_date), ())
+)
+
+select
+    coalesce(calls.event_date, hours.event_date) as event_date,
+    coalesce(calls.call_count, 0) as spilled_call_count,
+    coalesce(hours.call_count, 0) as hours_call_count,
+    coalesce(work.work_tokens, 0) as spilled_tokens,
+    coalesce(hours.work_tokens, 0) as hours_tokens,
+    1 as evaluated_count,
+    cast(
+        (spilled_call_count, spilled_tokens) is distinct from (hours_call_count, hours_tokens) as integer
+    ) as violation_count
+from calls
+full join hours on calls.event_date is not distinct from hours.event_date
+left join work on coalesce(calls.event_date, hours.event_date) is not distinct from work.event_date
+order by event_date
