@@ -41,6 +41,7 @@ DUCKDB_ONLY = {
 PASSED_ON = {
     "to_json": "the same name and meaning in both",
     "epoch_us": "DuckDB's side of microseconds_between",
+    "list_sum": "DuckDB's side of json_items_sum",
 }
 
 
