@@ -3,7 +3,8 @@
 A record holds the usage block, the whole response, or is the response itself; a stream holds a list of events.
 Of a response only usage, model, tier and identifier are read: prompts and answers are never stored. A stream's
 blocks are merged member by member, the last value wins, because a later event corrects an earlier one; the blocks
-land beside the result. What the counts mean is staging's business: here a block only gets the name of its dialect,
+land beside the result; a rejected record keeps its mapped members and its blocks, a line that is not JSON stays as
+it came. What the counts mean is staging's business: here a block only gets the name of its dialect,
 by the host and path of the request or by the configuration. Work of another model within a call (an advisor) is a
 row of its own.
 """
@@ -375,6 +376,14 @@ _DERIVED = (
 )  # fmt: skip
 
 
+class _BadRecordError(ValueError):
+    """A record whose usage cannot be read: reason_code and reason."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
 class _Reader:
     """Reads the records of one input; counts the rows that it put between them."""
 
@@ -389,7 +398,6 @@ class _Reader:
         content = self._options.usage or self._options.response
         wanted = [*self._mapping.columns.values(), *([content] if content else [])]
         for raw in read_raw(path, self._input_uri, self._options, wanted):
-            self._others = {}
             prepared = self._prepared(raw, content)
             mapping = replace(
                 self._mapping, columns={**self._mapping.columns, **{name: _PRIVATE + name for name in _DERIVED}}
@@ -411,42 +419,55 @@ class _Reader:
         mapped = {name: self._texts(raw, name) for name in (*_DERIVED, "host_name", "request_path")}
         derived: dict[str, list[str | None]] = {name: [] for name in _DERIVED}
         kept: list[int] = []
+        payloads: list[_Payload] = []
         rejects = list(raw.rejects)
+
+        def told(row: int, payload: _Payload) -> str:
+            """Write what was mapped of a record and its usage: a rejected record's conversation is not kept either."""
+            columns = {name: raw.columns[name][row].as_py() for name in self._mapping.columns.values()}
+            return orjson.dumps({**columns, "usage": payload.events or payload.usage}, default=str).decode()
+
         for row, text in enumerate(texts):
             given = {name: values[row] for name, values in mapped.items()}
+            payload = _payload(_parsed(text), self._options)
             try:
-                found = self._derive(_parsed(text), given, int(raw.record_index[row]))
-            except ValueError as error:
-                code, reason = error.args
-                [line] = raw.raw_text([row])
-                rejects.append(Reject.of(int(raw.record_index[row]), code, reason, line))
+                found = self._derive(payload, given)
+            except _BadRecordError as error:
+                rejects.append(Reject.of(int(raw.record_index[row]), error.code, str(error), told(row, payload)))
                 continue
             kept.append(row)
+            payloads.append(payload)
             for name in _DERIVED:
                 derived[name].append(given[name] or found.get(name))
+        self._others = {
+            int(raw.record_index[row]): payload.others
+            for row, payload in zip(kept, payloads, strict=True)
+            if payload.others
+        }
         taken = pa.array(kept, pa.int64())
         columns = {name: values.take(taken) for name, values in raw.columns.items()}
         columns |= {_PRIVATE + name: pa.array(values, pa.string()) for name, values in derived.items()}
         return RawBatch(
-            columns, raw.record_index[kept], lambda rows: raw.raw_text([kept[row] for row in rows]), rejects
+            columns,
+            raw.record_index[kept],
+            lambda rows: [told(kept[row], payloads[row]) for row in rows],
+            rejects,
         )
 
-    def _derive(self, content: Any, given: dict[str, str | None], position: int) -> dict[str, str | None]:  # noqa: ANN401 - JSON
-        payload = _payload(content, self._options)
+    def _derive(self, payload: _Payload, given: dict[str, str | None]) -> dict[str, str | None]:
         bad = _bad_count(payload.usage)
         if bad:
-            msg = f"the usage's {bad!r} is not a whole number of 64 bits"
-            raise ValueError("value_unparsable", msg)
+            code = "value_unparsable"
+            raise _BadRecordError(code, f"the usage's {bad!r} is not a whole number of 64 bits")
         provider, region = _provider(given["host_name"])
         route = _route(given["host_name"], given["request_path"])
         dialect: str | None = self._options.dialect
         if dialect == "auto":
             dialect = given["dialect_type"] or (_dialect_of(route[0], payload.usage or {}) if route else None)
         if dialect is None:
-            msg = f"no dialect is known for {given['host_name']}{given['request_path']}; name it by 'dialect'"
-            raise ValueError("dialect_unknown", msg)
-        if payload.others:
-            self._others[position] = payload.others
+            code = "dialect_unknown"
+            where = f"{given['host_name']}{given['request_path']}"
+            raise _BadRecordError(code, f"no dialect is known for {where}; name it by 'dialect'")
         return {
             **payload.texts,
             "usage_json": _json(payload.usage),
