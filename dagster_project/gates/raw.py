@@ -127,6 +127,31 @@ TABLE_FILES_CALLS = Suite(
     ),
 )
 
+_USAGE_PAYLOADS_CALLS_COLUMNS = (
+    "event_at", "call_id", "dialect_type", "host_name", "request_path", "provider_name", "model_name",
+    "requested_model_name", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id",
+    "is_success", "usage_json", "usage_events_json",
+)  # fmt: skip
+
+USAGE_PAYLOADS_CALLS = Suite(
+    stage="raw",
+    subject="usage_payloads_calls",
+    relation="raw.raw_usage_payloads__calls",
+    day_column="event_date",
+    specs=(
+        *_landed(*_USAGE_PAYLOADS_CALLS_COLUMNS, day_of="event_at"),
+        _specs.present("call_id", why="It is the call's name; the connector derives one when the record has none."),
+        _specs.present("dialect_type", why="The same name counts other tokens in another dialect."),
+        _specs.violations(
+            "usage_json is not null and not json_valid(usage_json)",
+            aspect="usage_json",
+            predicate="known",
+            rule="usage_json is null or JSON.",
+            why="A block that cannot be read would pass for one that says nothing.",
+        ),
+    ),
+)
+
 _GENAI_PRICES_RATES_COLUMNS = (
     "provider_name", "model_id", "unit_kind", "usd_per_unit", "pricing_unit", "valid_from", "valid_to",
     "context_over_tokens", "context_up_to_tokens", "service_tier", "known_from",
@@ -340,6 +365,7 @@ KPI_FILES_SCORES = Suite(
 SUITES: tuple[Suite, ...] = (
     OTLP_FILES_SPANS,
     TABLE_FILES_CALLS,
+    USAGE_PAYLOADS_CALLS,
     GENAI_PRICES_RATES,
     GENAI_PRICES_MODEL_PATTERNS,
     CONTRACT_FILES_TERMS,

@@ -241,7 +241,7 @@
     cast(try_cast({{ text }} as decimal(38, 3)) as bigint)
 {%- endmacro %}
 
-{#- Σ of the count at a path over those items of a JSON list whose `key` is one of `values`; null without such items. -#}
+{#- Σ of a count over the items of a JSON list, if `key` is named over those where it is one of `values`; null without any. -#}
 {% macro json_items_sum(json, list_path, key, values, count_path) -%}
     {{ return(adapter.dispatch('json_items_sum')(json, list_path, key, values, count_path)) }}
 {%- endmacro %}
@@ -251,7 +251,7 @@
     aggregate(
         filter(
             from_json({{ default__json_text_at(json, list_path) }}, 'array<string>'),
-            item -> {{ default__json_text_at('item', key) }} in ('{{ values | join("', '") }}')
+            item -> {% if key %}{{ default__json_text_at('item', key) }} in ('{{ values | join("', '") }}'){% else %}true{% endif %}
         ),
         cast(null as bigint),
         (total, item) -> coalesce(total + {{ count }}, total, {{ count }})
@@ -262,7 +262,7 @@
     cast(list_sum(list_transform(
         list_filter(
             try_cast(json_extract({{ json }}, '/{{ list_path }}') as json[]),
-            lambda item: {{ duckdb__json_text_at('item', key) }} in ('{{ values | join("', '") }}')
+            lambda item: {% if key %}{{ duckdb__json_text_at('item', key) }} in ('{{ values | join("', '") }}'){% else %}true{% endif %}
         ),
         lambda item: {{ count_of_text(duckdb__json_text_at('item', count_path)) }}
     )) as bigint)

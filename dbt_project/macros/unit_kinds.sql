@@ -141,15 +141,32 @@
     ]) }}
 {%- endmacro %}
 
-{#- Why a usage record cannot be a call; null when it can. `counts` are the reported ones, of which none is negative. -#}
-{% macro usage_reject_reason(counts, whole_input, input_parts, whole_output, output_parts, called_at) -%}
+{#- A service tier in one spelling: what providers call their ordinary tier is `standard`. -#}
+{% macro service_tier_of(reported) -%}
     case
-        when least({% for count in counts + input_parts + output_parts %}coalesce({{ count }}, 0){{ ', ' if not loop.last }}{% endfor %}) < 0
+        when lower({{ reported }}) not in ('default', 'auto', 'on_demand', 'standard_only') then lower({{ reported }})
+        else 'standard'
+    end
+{%- endmacro %}
+
+{#-
+    Why a usage record cannot be a call; null when it can. `counts` are the reported ones, of which none is negative;
+    `differences` are those input parts that are one reported count less another; `total` is the source's own sum of both wholes.
+-#}
+{% macro usage_reject_reason(
+    counts, whole_input, input_parts, whole_output, output_parts, called_at, differences=[], total=none
+) -%}
+    case
+        when least({% for count in counts + (input_parts | reject('in', differences) | list) + output_parts %}coalesce({{ count }}, 0){{ ', ' if not loop.last }}{% endfor %}) < 0
             then 'negative_token_count'
         when {% for part in input_parts %}coalesce({{ part }}, 0){{ ' + ' if not loop.last }}{% endfor %}
-            > {{ whole_input }} then 'input_parts_exceed_input'
+            > {{ whole_input }}
+            {%- for part in differences %} or {{ part }} < 0{% endfor %} then 'input_parts_exceed_input'
         when {% for part in output_parts %}coalesce({{ part }}, 0){{ ' + ' if not loop.last }}{% endfor %}
             > {{ whole_output }} then 'output_parts_exceed_output'
+        {%- if total %}
+        when {{ total }} <> {{ whole_input }} + {{ whole_output }} then 'wholes_do_not_sum_to_total'
+        {%- endif %}
         when {{ called_at }} > landed_at + interval '5 minutes' then 'called_in_the_future'
     end
 {%- endmacro %}

@@ -43,6 +43,7 @@ PASSED_ON = {
     "epoch_us": "DuckDB's side of microseconds_between and week_minute",
     "map_entries": "the same name and meaning in both",
     "list_reduce": "DuckDB's side of sum_of_products",
+    "list_sum": "DuckDB's side of json_items_sum",
 }
 
 
@@ -193,17 +194,21 @@ def test_every_duckdb_macro_has_its_spark_counterpart_and_a_dispatcher():
         (
             "unit_map_of",
             ({"page": "a"},),
-            "CASE WHEN a <> 0 THEN MAP_FROM_ENTRIES(FILTER(ARRAY(STRUCT('page' AS k, CAST(a AS DECIMAL(18, 3)) AS v)), "
-            "entry -> entry.v <> 0)) END",
+            (
+                "CASE WHEN a <> 0 THEN MAP_FROM_ENTRIES(FILTER(ARRAY("
+                "STRUCT('page' AS k, CAST(a AS DECIMAL(18, 3)) AS v)), entry -> entry.v <> 0)) END"
+            ),
         ),
         ("json_text_at", ("a", "b/c.d"), "GET_JSON_OBJECT(a, '$.b[\\'c.d\\']')"),
         (
             "json_items_sum",
             ("a", "b", "c", ["d", "e"], "f"),
-            "AGGREGATE(FILTER(FROM_JSON(GET_JSON_OBJECT(a, '$.b'), 'array<string>'), "
-            "item -> GET_JSON_OBJECT(item, '$.c') IN ('d', 'e')), CAST(NULL AS BIGINT), (total, item) -> COALESCE("
-            "total + CAST(TRY_CAST(GET_JSON_OBJECT(item, '$.f') AS DECIMAL(38, 3)) AS BIGINT), total, "
-            "CAST(TRY_CAST(GET_JSON_OBJECT(item, '$.f') AS DECIMAL(38, 3)) AS BIGINT)))",
+            (
+                "AGGREGATE(FILTER(FROM_JSON(GET_JSON_OBJECT(a, '$.b'), 'array<string>'), "
+                "item -> GET_JSON_OBJECT(item, '$.c') IN ('d', 'e')), CAST(NULL AS BIGINT), (total, item) -> COALESCE("
+                "total + CAST(TRY_CAST(GET_JSON_OBJECT(item, '$.f') AS DECIMAL(38, 3)) AS BIGINT), total, "
+                "CAST(TRY_CAST(GET_JSON_OBJECT(item, '$.f') AS DECIMAL(38, 3)) AS BIGINT)))"
+            ),
         ),
     ],
 )

@@ -12,6 +12,7 @@ from dagster_project.warehouse.dbt import DbtProject, NodeResult
 MODELS_WITH_UNIT_TESTS = {
     "stg_table_files__calls",
     "stg_otlp_files__spans",
+    "stg_usage_payloads__calls",
     "stg_genai_prices__rates",
     "stg_contract_files__terms",
     "int_usage__calls",

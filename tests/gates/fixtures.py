@@ -55,6 +55,13 @@ TABLES: dict[str, str] = {
         {_nulls("bigint", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens")},
         cast(3 as bigint) as reasoning_tokens, true as input_includes_cache, true as output_includes_reasoning
     """),
+    "raw.raw_usage_payloads__calls": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_AT} as event_at, 'call-' || position as call_id, 'openai_chat' as dialect_type,
+        case position when 0 then '{{"prompt_tokens": 10}}' end as usage_json,
+        {_nulls("varchar", "host_name", "request_path", "provider_name", "model_name", "requested_model_name")},
+        {_nulls("varchar", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id")},
+        {_nulls("varchar", "usage_events_json")}, {_nulls("boolean", "is_success")}
+    """),
     "raw.raw_genai_prices__rates": _two_rows(f"""
         {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 'input' as unit_kind,
         cast(0.0006 as decimal(18, 15)) as usd_per_unit, 'mtok' as pricing_unit, 'standard' as service_tier,
@@ -207,6 +214,11 @@ FAILURES: dict[str, str] = {
     "raw__table_files_calls_call_id_present": _set("call_id = null"),
     "raw__table_files_calls_input_includes_cache_present": _set("input_includes_cache = null"),
     "raw__table_files_calls_output_includes_reasoning_present": _set("output_includes_reasoning = null"),
+    **_landing_failures("usage_payloads_calls", "usage_events_json"),
+    **_dated_failures("usage_payloads_calls", "event_at"),
+    "raw__usage_payloads_calls_call_id_present": _set("call_id = null"),
+    "raw__usage_payloads_calls_dialect_type_present": _set("dialect_type = null"),
+    "raw__usage_payloads_calls_usage_json_known": _set("usage_json = 'prompt_tokens: 10'"),
     **_landing_failures("genai_prices_rates", "context_up_to_tokens"),
     "raw__genai_prices_rates_provider_name_present": _set("provider_name = null"),
     "raw__genai_prices_rates_model_id_present": _set("model_id = null"),

@@ -1,8 +1,8 @@
 """Every cross-stage gate passes on a ledger of two days that balances, and fails on each way of not balancing.
 
 The ledger: on 1 July the feed `calls` brings three records, of which two are calls and one is rejected; on 2 July two,
-of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract. Call b used 20 of its 100
-input tokens as video and 5 of its 10 output tokens as an image, and 3 pages, which are no tokens.
+of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract. Call b used 20 of its
+100 input tokens as video and 5 of its 10 output tokens as an image, and 3 pages, which are no tokens.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,8 @@ LEDGER = """
         cast(0 as bigint) as cache_write_5m_tokens, cast(0 as bigint) as cache_write_1h_tokens,
         cast(0 as bigint) as input_audio_tokens, cast(0 as bigint) as input_image_tokens,
         cast(10 as bigint) as embedding_tokens, cast(7 as bigint) as output_tokens,
-        cast(3 as bigint) as reasoning_tokens, cast(null as map(varchar, decimal(18, 3))) as other_units, cast(0 as bigint) as output_audio_tokens,
+        cast(3 as bigint) as reasoning_tokens, cast(null as map(varchar, decimal(18, 3))) as other_units,
+        cast(0 as bigint) as output_audio_tokens,
         cast(0.003 as decimal(38, 15)) as list_cost_usd, cast(0.002 as decimal(38, 15)) as contracted_cost_usd,
         cast(0.002 as decimal(38, 15)) as effective_cost_usd, 'priced' as pricing_status_type,
         'support' as use_case_id, 'run-1' as use_case_instance_id, cast(null as varchar) as deployment_id
@@ -156,8 +157,10 @@ BREACHES: list[tuple[str, str, int]] = [
     (TOKENS, "update marts.fct_calls set other_units = null where call_id = 'b'", 2),
     (
         TOKENS,
-        "update marts.fct_calls set other_units = map {'output_image': 6.000, 'input_video': 20.000}"
-        " where call_id = 'b'",
+        (
+            "update marts.fct_calls set other_units = map {'output_image': 6.000, 'input_video': 20.000}"
+            " where call_id = 'b'"
+        ),
         2,
     ),
     (TOKENS, "update reference.seed_unit_kinds set is_token = true, direction_type = 'input'", 2),

@@ -48,7 +48,7 @@ def test_window_vars_refuse_a_window_that_ends_before_it_begins():
 def test_discovered_vars_name_the_staging_models_that_exist():
     found = discovered_vars()
     assert found == {
-        "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls"],
+        "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls", "stg_usage_payloads__calls"],
         "rate_models": ["stg_genai_prices__rates"],
         "multiplier_models": [],
     }

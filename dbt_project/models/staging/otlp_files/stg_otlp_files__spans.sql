@@ -65,7 +65,7 @@ final as (
         tokenledger_deployment_id as deployment_id,
         spillover_from_deployment_id,
         tokenledger_region_id as region_id,
-        coalesce(nullif(nullif(service_tier, 'default'), 'auto'), 'standard') as service_tier,
+        {{ service_tier_of('service_tier') }} as service_tier,
         coalesce(tokenledger_use_case_id, gen_ai_workflow_name) as use_case_id,
         tokenledger_use_case_version as use_case_version,
         case
