@@ -10,6 +10,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster_project.build import build_defs, configured_parts, daily_partitions
 from dagster_project.gates.gate import is_gate_name
 from dagster_project.settings import Settings
+from dagster_project.warehouse.dbt import filled_seeds
 from tests.integration.small_company import SmallCompany
 
 
@@ -44,14 +45,15 @@ def test_partitions_without_an_as_of_instant_reach_today(company: SmallCompany):
 def test_parts_are_what_sources_and_reference_data_feed(company: SmallCompany, tmp_path: Path):
     of_sources = {"usage", "table_files", "rates", "contract_files", "invoices", "focus_files", "kpis", "kpi_files"}
     of_reference = {"use_cases", "commitments", "deployments", "deployed_capacity"}
-    assert configured_parts(company.settings) == of_sources | of_reference
+    filled = filled_seeds(company.settings.reference_dir)
+    assert configured_parts(company.settings) == of_sources | of_reference | filled
     only_usage = company.settings.sources[:1]
     settings = _with(company.settings, sources=only_usage, reference_dir=tmp_path)
     assert configured_parts(settings) == {"usage", "table_files"}
     other = SmallCompany(tmp_path)
     other.write("seed_commitments.csv", ["commitment_id", ""])
     other.write("seed_use_cases.csv", ["use_case_id", "support"])
-    assert configured_parts(settings) == {"usage", "table_files", "use_cases"}
+    assert configured_parts(settings) == {"usage", "table_files", "use_cases", "seed_use_cases"}
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,10 @@ def test_capacity_is_deployed_when_a_deployment_draws_on_a_commitment(
     other.write("seed_deployments.csv", ["deployment_id,commitment_id", *deployments])
     sources = company.settings.sources
     settings = _with(company.settings, sources=sources[:1], reference_dir=tmp_path)
-    assert configured_parts(settings) - {"usage", "table_files"} == parts
+    others = {"usage", "table_files", "seed_commitments", "seed_deployments"}
+    assert configured_parts(settings) - others == parts
     without_usage = _with(settings, sources=sources[2:3])
-    assert configured_parts(without_usage) - {"invoices", "focus_files"} == parts - {"deployed_capacity"}
+    assert configured_parts(without_usage) - {"invoices", "focus_files", *others} == parts - {"deployed_capacity"}
 
 
 def test_every_asset_belongs_to_a_stage_and_says_what_it_is(graph: AssetGraph):

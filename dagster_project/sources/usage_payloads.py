@@ -69,6 +69,7 @@ CALLS = Entity(
             ("user_id", pa.string()),
             ("is_success", pa.bool_()),
             ("error_type", pa.string()),
+            ("spillover_from_deployment_id", pa.string()),
             ("is_spillover", pa.bool_()),
             ("latency_ms", pa.float64()),
             ("time_to_first_token_ms", pa.float64()),

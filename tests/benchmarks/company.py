@@ -5,7 +5,6 @@ What is measured on it belongs to the other modules.
 """
 
 import csv
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -205,7 +204,6 @@ def _write_reference(folder: Path) -> None:
         header = seed.read_text(encoding="utf-8").splitlines()[0]
         text = "\n".join([header, *rows.get(seed.name, []), ""])
         (folder / seed.name).write_text(text, encoding="utf-8")
-    shutil.copy(DEFAULT_REFERENCE_DIR / "seed_unit_kinds.csv", folder)
 
 
 def _list_prices() -> Iterator[tuple[str, date, date, dict[str, Decimal]]]:

@@ -19,7 +19,7 @@ import duckdb
 from dagster_project import runner
 from dagster_project.progress import Progress
 from dagster_project.runner import RunOutcome
-from dagster_project.settings import DEFAULT_REFERENCE_DIR, Settings, load_settings
+from dagster_project.settings import Settings, load_settings
 
 FIRST_DAY = date(2026, 3, 2)
 LAST_DAY = date(2026, 3, 8)
@@ -121,7 +121,6 @@ class SmallCompany:
         }
         for name, header in SEED_HEADERS.items():
             company.write(f"reference/{name}.csv", [header, *rows.get(name, [])])
-        shutil.copy(DEFAULT_REFERENCE_DIR / "seed_unit_kinds.csv", root / "reference")
         for day in DAYS:
             if day != QUIET_DAY:
                 company.write_calls(f"{day}.csv", calls_of(day))
