@@ -98,7 +98,7 @@ closed as (
                 lead(valid_from_at) over (
                     partition by
                         source_name, provider_name, model_id, service_tier, region_id, unit_kind,
-                        context_over_tokens, week_minute_from
+                        context_over_tokens, week_minute_from, week_minute_to
                     order by valid_from_at, known_from_at, unit_price, evidence
                 ),
                 cast('9999-12-31' as timestamp with time zone)
@@ -111,7 +111,7 @@ final as (
     select
         {{ content_hash([
             'source_name', 'provider_name', 'model_id', 'service_tier', 'region_id', 'unit_kind',
-            'context_over_tokens', 'week_minute_from', 'valid_from_at',
+            'context_over_tokens', 'week_minute_from', 'week_minute_to', 'valid_from_at',
         ]) }} as rate_id,
         source_name,
         provider_name,

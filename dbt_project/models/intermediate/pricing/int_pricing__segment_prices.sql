@@ -124,8 +124,7 @@ group_rates as (
         rates.is_threshold_inclusive,
         rates.valid_from_at,
         rates.valid_to_at,
-        case when rates.service_tier = groups.service_tier then 1 else 2 end as tier_rank,
-        case when rates.region_id is null then 2 else 1 end as region_rank
+        case when rates.service_tier = groups.service_tier then 1 else 2 end as tier_rank
     from groups
     {% if is_stated -%}
     inner join rates
@@ -382,6 +381,8 @@ cells as (
     where segments.valid_to_at is not null
 ),
 
+-- The kind's own price goes before one that stands in, then the call's tier before the standard one; reasoning is output,
+-- so there the tier goes first. The nearest region, the narrowest window and the highest threshold that was crossed win.
 list_candidates as (
     select
         cells.*,
@@ -405,8 +406,10 @@ list_candidates as (
                 {% endfor -%}
                 cells.valid_from_at, cells.context_over_tokens, cells.week_minute_from, price_kinds.unit_kind
             order by
+                case when price_kinds.unit_kind = 'reasoning' then group_rates.tier_rank else 1 end asc,
                 price_kinds.kind_rank asc, group_rates.tier_rank asc, group_rates.source_rank asc,
-                group_rates.region_rank asc, group_rates.week_minute_to - group_rates.week_minute_from asc,
+                length(coalesce(group_rates.rate_region_id, '')) desc,
+                group_rates.week_minute_to - group_rates.week_minute_from asc,
                 group_rates.context_over_tokens desc, group_rates.valid_from_at desc, group_rates.rate_id asc
         ) as candidate_rank
     from cells
