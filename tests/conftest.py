@@ -60,13 +60,34 @@ def novaspark(tmp_path_factory: pytest.TempPathFactory) -> NovaSpark:
     return NovaSpark(settings, truths, outcome, progress)
 
 
+@dataclass(frozen=True)
+class FirstRun:
+    """The small company after its first run; copy it before changing anything.
+
+    Attributes:
+        company: Its files and its state.
+        outcome: What the run did.
+        progress: Every step of it.
+    """
+
+    company: SmallCompany
+    outcome: RunOutcome
+    progress: Progress
+
+
 @pytest.fixture(scope="session")
-def built_company(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
-    """The small company after one run; copy it before changing anything."""
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+    """The small company, run as `tokenledger run` does."""
     company = SmallCompany.found(tmp_path_factory.mktemp("small") / "company")
-    outcome = company.run()
-    assert outcome.is_success, outcome
-    return company
+    progress = Progress()
+    return FirstRun(company, company.run(progress), progress)
+
+
+@pytest.fixture(scope="session")
+def built_company(first_run: FirstRun) -> SmallCompany:
+    """The small company after one successful run; copy it before changing anything."""
+    assert first_run.outcome.is_success, first_run.outcome
+    return first_run.company
 
 
 @pytest.fixture

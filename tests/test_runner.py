@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.progress import Progress
 from dagster_project.publish.assets import stale_periods
 from dagster_project.runner import dagster_instance
+from tests.conftest import FirstRun
 from tests.integration.small_company import DAYS, SmallCompany
 
 STAGES = ["raw", "raw gates", "reference", "staging", "intermediate", "marts", "gates", "analytics", "publish"]
@@ -24,10 +24,8 @@ def test_instance_keeps_its_history_in_the_state_directory(tmp_path: Path):
 
 
 @pytest.mark.integration
-def test_first_run_goes_through_every_stage_and_publishes(built_company: SmallCompany, tmp_path: Path):
-    company = built_company.copy_without_state(tmp_path / "company")
-    progress = Progress()
-    outcome = company.run(progress)
+def test_first_run_goes_through_every_stage_and_publishes(first_run: FirstRun):
+    company, outcome, progress = first_run.company, first_run.outcome, first_run.progress
     assert outcome.is_success
     assert outcome.ranges == [(DAYS[0], DAYS[-1])]
     assert len(outcome.run_ids) == 2
