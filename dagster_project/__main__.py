@@ -32,7 +32,8 @@ CHECKS = (
     ("ruff", "format", "--check"),
     ("mypy",),
     ("sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models", "sql"),
-    ("pytest", "--cov", "--cov-fail-under=85"),
+    # Two workers, as many as the smallest machine has cores; a module's tests share the companies that it builds.
+    ("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "--cov", "--cov-fail-under=85"),
 )
 
 _PYTHON = (3, 11)
