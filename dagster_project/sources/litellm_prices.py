@@ -2,9 +2,9 @@
 
 A price's name is `<base>[_<time to live>][_above_<N>k_tokens][_<service tier>]`; `BASES` says what each base prices,
 and `NOT_APPLICABLE` why a name prices no call. Nothing is left out: what is neither is a reject with the reason, and
-so is a model without any price. A price above a threshold holds for the whole request when its input has more tokens than
-the threshold (for xAI: at least as many). The file has no dates: a version of which the configuration knows the date
-holds from that date on, any other one at all times.
+so is a model without any price. A price above a threshold holds for the whole request when its input has more tokens
+than the threshold (for xAI: at least as many). The file has no dates: a version of which the configuration knows the
+date holds from that date on, any other one at all times.
 """
 
 import json

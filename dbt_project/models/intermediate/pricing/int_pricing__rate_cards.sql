@@ -5,9 +5,16 @@ rates as (
 ),
 
 contract_terms as (
-    select *
+    select
+        *,
+        unit_price as usd_per_unit
     from {{ ref('stg_contract_files__terms') }}
-    where not is_list
+    where
+        not is_list
+        and (
+            term_type = 'percentage_discount'
+            or (term_type = 'unit_price' and context_over_tokens = -1 and {{ is_everywhere_and_always_in_usd() }})
+        )
 ),
 
 reported as (

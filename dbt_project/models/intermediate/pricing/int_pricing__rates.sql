@@ -8,8 +8,8 @@ catalogue_rates as (
         model_id,
         service_tier,
         unit_kind,
-        evidence_url as evidence,
-        usd_per_unit,
+        evidence,
+        unit_price as usd_per_unit,
         context_over_tokens,
         context_up_to_tokens,
         2 as source_rank,
@@ -17,6 +17,7 @@ catalogue_rates as (
         valid_to_at,
         known_from_at
     from {{ ref(model) }}
+    where {{ is_everywhere_and_always_in_usd() }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -30,9 +31,9 @@ stated_rates as (
         coalesce(service_tier, 'standard') as service_tier,
         unit_kind,
         evidence,
-        usd_per_unit,
-        cast(-1 as bigint) as context_over_tokens,
-        cast(null as bigint) as context_up_to_tokens,
+        unit_price as usd_per_unit,
+        context_over_tokens,
+        context_up_to_tokens,
         1 as source_rank,
         valid_from_at,
         valid_to_at,
@@ -41,6 +42,7 @@ stated_rates as (
     where
         is_list
         and term_type = 'unit_price'
+        and {{ is_everywhere_and_always_in_usd() }}
 ),
 
 unioned as (
