@@ -10,6 +10,7 @@ import json
 import random
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -148,11 +149,12 @@ def fetch(url: str, folder: Path, options: HttpOptions, *, sleep: Callable[[floa
     note_path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.note"
     note = _load_note(note_path)
     observed = ""
-    with httpx2.Client(timeout=options.timeout_seconds, follow_redirects=True) as client:
+    headers = {"Accept-Encoding": "gzip", "User-Agent": "tokenledger"}
+    with httpx2.Client(timeout=options.timeout_seconds, follow_redirects=True, headers=headers) as client:
         for attempt in range(options.attempt_count):
             try:
                 return _try(client, url, note_path, note, options)
-            except (httpx2.TransportError, httpx2.DecodingError, httpx2.TooManyRedirects, _RetryError) as error:
+            except (httpx2.TransportError, httpx2.TooManyRedirects, _RetryError) as error:
                 observed = str(error) or type(error).__name__
                 if attempt + 1 < options.attempt_count:
                     sleep(_pause(attempt, options, error))
@@ -203,7 +205,7 @@ def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOption
     temporary = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as stream, closing(response):
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in _decoded(response, url):
                 size_bytes += len(chunk)
                 if size_bytes > options.max_bytes:
                     msg = (
@@ -221,6 +223,25 @@ def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOption
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def _decoded(response: httpx2.Response, url: str) -> Iterator[bytes]:
+    """Give the content decompressed; compressed content that ends early is no whole content."""
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding == "identity":
+        yield from response.iter_raw(_CHUNK_BYTES)
+        return
+    if encoding != "gzip":
+        msg = f"Fetched {public_url(url)}: Content-Encoding {encoding}, expected gzip or none. Correct the server."
+        raise PermanentSourceError(msg)
+    decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        for chunk in response.iter_raw(_CHUNK_BYTES):
+            yield decompressor.decompress(chunk)
+    except zlib.error as error:
+        raise _RetryError(f"compressed content is damaged: {error}") from error
+    if not decompressor.eof:
+        raise _RetryError("compressed content ends early")
 
 
 def _load_note(path: Path) -> _Note | None:

@@ -197,14 +197,6 @@ def _check_columns(given: dict[str, str]) -> None:
 
 def _check_values(columns: dict[str, Any]) -> None:
     code = "value_out_of_range"
-    if (columns["unit_price"] or 0) < 0:
-        raise RateError(code, f"the price {columns['unit_price']} is negative, expected 0 or more")
-    if not 0 <= (columns["discount_share"] or 0) <= 1:
-        raise RateError(
-            code, f"discount_share {columns['discount_share']} is not a share between 0 and 1 (15 % is 0.15)"
-        )
-    if columns["multiplier"] is not None and columns["multiplier"] <= 0:
-        raise RateError(code, f"multiplier {columns['multiplier']} is not above 0")
     if columns["allowance_units"] == 0:
         raise RateError(code, "allowance_units is 0, expected at least 1")
     over_tokens, up_to_tokens = columns["context_over_tokens"] or 0, columns["context_up_to_tokens"]
@@ -247,11 +239,22 @@ def _number(name: str, given: dict[str, str], column: str | None = None, *, shif
     if not isinstance(exponent, int):
         raise RateError(code, f"{name} {given[name]!r} is not a finite number")
     value = Decimal((sign, digits, exponent - shift))
+    _check_range(name, value, given[name])
     try:
         pa.scalar(value, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         raise RateError(code, f"{name} {given[name]!r} cannot be held exactly as {kind}") from None
     return value
+
+
+def _check_range(name: str, value: Decimal, text: str) -> None:
+    code = "value_out_of_range"
+    if name in _PRICE_COLUMNS and value < 0:
+        raise RateError(code, f"{name} {text} is negative, expected 0 or more")
+    if name == "discount_share" and not 0 <= value <= 1:
+        raise RateError(code, f"discount_share {text} is not a share between 0 and 1 (15 % is 0.15)")
+    if name == "multiplier" and value <= 0:
+        raise RateError(code, f"multiplier {text} is not above 0")
 
 
 def _count(name: str, text: str | None) -> int | None:

@@ -182,19 +182,16 @@ def _terms(con: duckdb.DuckDBPyConnection, *terms: Term) -> list[int]:
     """Note a contract file of these terms; the days that it requests."""
     connector = _connector("contract_files")
     con.execute("drop table if exists raw.raw_contract_files__terms")
-    con.execute(
-        """
-        create table raw.raw_contract_files__terms (
-            contract_id varchar, provider_name varchar, model_pattern varchar, term_type varchar, unit_kind varchar,
-            usd_per_unit decimal(18, 15), discount_share decimal(9, 8), service_tier varchar, valid_from date,
-            valid_to date, signed_on date, is_list boolean, evidence varchar
-        )
-        """
-    )
+    con.register("no_terms", connector.entity("terms").schema.empty_table())
+    con.execute("create table raw.raw_contract_files__terms as from no_terms")
     for provider, model, price, valid_from, valid_to in terms:
         con.execute(
-            "insert into raw.raw_contract_files__terms values "
-            "('card', ?, ?, 'unit_price', 'input', ?, null, 'standard', ?, ?, null, true, '')",
+            """
+            insert into raw.raw_contract_files__terms by name
+            select 'card' as contract_id, ? as provider_name, ? as model_pattern, 'unit_price' as term_type,
+                'input' as unit_kind, cast(? as decimal(18, 15)) as unit_price, 'USD' as pricing_currency,
+                'standard' as service_tier, cast(? as date) as valid_from, cast(? as date) as valid_to, true as is_list
+            """,
             [provider, model, price, valid_from, valid_to],
         )
     return [day.day for day in restatement.note_rates(con, connector, calendar=CALENDAR, now=NOW)]
