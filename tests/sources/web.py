@@ -42,7 +42,7 @@ def serving(*answers: Answer) -> Iterator[Web]:
     web = Web("", list(answers))
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             web.requests.append({name.lower(): value for name, value in self.headers.items()})
             answer = web.answers.pop(0) if len(web.answers) > 1 else web.answers[0]
             if answer.is_silent:
