@@ -13,7 +13,7 @@ returns.
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,7 @@ class Suite:
         relation: `schema.table` of the table or view, or a select statement in parentheses.
         specs: The expectations; their gate names must differ.
         day_column: The UTC day by which the relation can be restricted to a window; None when it is undated.
+        may_be_empty: Whether the relation may rightly have no row; then what it would be judged by holds without any.
     """
 
     stage: Stage
@@ -108,6 +109,7 @@ class Suite:
     relation: str
     specs: tuple[ExpectationSpec, ...]
     day_column: str | None = None
+    may_be_empty: bool = False
 
     def __post_init__(self) -> None:
         names = [gate.gate_name for gate in self.gates]
@@ -128,13 +130,7 @@ class Suite:
             f"(select * from {self.relation} where {self.day_column} >= date '{start_date.isoformat()}'"
             f" and {self.day_column} < date '{end_date.isoformat()}')"
         )
-        return Suite(
-            stage=self.stage,
-            subject=self.subject,
-            relation=restricted,
-            specs=self.specs,
-            day_column=self.day_column,
-        )
+        return replace(self, relation=restricted)
 
 
 def evaluate_suite(
@@ -240,10 +236,16 @@ def _suite_verdicts(suite: Suite, batch: "Batch", engine: "Engine") -> list[Verd
         if not counted[position].success and "unexpected_count" in counted[position].result
     ]
     sampled = _validate(suite, batch, failed, sample_row_count=SAMPLE_ROW_COUNT) if failed else {}
-    return [
+    verdicts = [
         _verdict(suite, spec, sampled.get(position, counted[position]), row_count, engine)
         for position, spec in enumerate(suite.specs)
     ]
+    if suite.may_be_empty and row_count == 0:
+        # What was judged is the relation itself: that it is there and empty.
+        return [
+            Verdict(1, 0) if not verdict.evaluated_count and not verdict.sample else verdict for verdict in verdicts
+        ]
+    return verdicts
 
 
 _ROW_COUNT_KEY = -1

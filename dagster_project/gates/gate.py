@@ -17,7 +17,7 @@ Predicate = Literal[
     "present", "unique", "within_range", "known", "conserved", "reconciled", "fresh", "not_empty", "monotonic"
 ]
 Severity = Literal["block", "warn"]
-Tool = Literal["great_expectations", "dbt", "sql"]
+Tool = Literal["great_expectations", "dbt", "sql", "python"]
 
 STAGES: tuple[str, ...] = get_args(Stage)
 PREDICATES: tuple[str, ...] = get_args(Predicate)

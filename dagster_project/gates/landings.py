@@ -1,10 +1,10 @@
-"""What landed, against the configuration: a source that is not configured any more is shown while it counts."""
+"""What landed, against the configuration: sources that are not configured any more, inputs that could not be read."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 import duckdb
 
-from dagster_project.gates.gate import Gate, GateResult, GateRun
+from dagster_project.gates.gate import Gate, GateResult, GateRun, Verdict, result_of
 from dagster_project.gates.sql_gate import judge
 
 _SOURCES_SQL = """
@@ -49,3 +49,30 @@ def judge_sources(
         run: The run that asks.
     """
     return judge(con, sources_known(kind), _SOURCES_SQL, {"kind": kind, "known_names": sorted(known_names)}, run=run)
+
+
+def inputs_read(kind: str) -> Gate:
+    """Give the gate that a pull could read every input of a kind; it warns."""
+    return Gate(
+        stage="raw",
+        subject=kind,
+        aspect="inputs",
+        predicate="fresh",
+        rule="The pull could read every input of every configured source.",
+        why="An input that cannot be read keeps what it landed before: a rate card stays in force at its last good "
+        "version, and what has changed since is missing.",
+        tool="python",
+        severity="warn",
+    )
+
+
+def judge_inputs(kind: str, input_count: int, failures: Sequence[Mapping[str, object]], *, run: GateRun) -> GateResult:
+    """Judge what a pull could read.
+
+    Args:
+        kind: Kind of source.
+        input_count: Inputs that it looked at, those that failed included.
+        failures: What could not be read, one row each with its source, input, message and last good version.
+        run: The run that asks.
+    """
+    return result_of(inputs_read(kind), Verdict(input_count, len(failures), list(failures)), run)

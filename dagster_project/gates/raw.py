@@ -10,19 +10,17 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
+from dagster_project.sources._rates import ALLOWANCES, COUNTED_KINDS, MULTIPLIERS, RATES, TOKEN_KINDS, WEEK_MINUTES
+from dagster_project.sources.contract_files import TERM_TYPES
 
 _LANDED_COLUMNS = ("source_name", "landed_at", "input_uri", "record_index")
 
-_TOKEN_UNIT_KINDS = (
-    "input", "output", "cache_read", "cache_write_5m", "cache_write_1h", "reasoning",
-    "input_audio", "output_audio", "input_image",
-)  # fmt: skip
 
-
-def _landed(*columns: str, day_of: str | None) -> tuple[ExpectationSpec, ...]:
+def _landed(*columns: str, day_of: str | None, may_be_empty: bool = False) -> tuple[ExpectationSpec, ...]:
     """What holds for every landing table: it has rows, columns, provenance, and each record once."""
+    not_empty = _specs.not_empty(why="A configured feed without a record is a broken pull, not a quiet day.")
     specs = (
-        _specs.not_empty(why="A configured feed without a record is a broken pull, not a quiet day."),
+        *(() if may_be_empty else (not_empty,)),
         _specs.columns_present((*_LANDED_COLUMNS, *columns), why="Staging selects these columns by name, null or not."),
         _specs.present("source_name", why="Conservation is counted per source; without one a row drops out."),
         _specs.present("landed_at", why="What was known when is read from the landing instant."),
@@ -152,56 +150,125 @@ USAGE_PAYLOADS_CALLS = Suite(
     ),
 )
 
-_GENAI_PRICES_RATES_COLUMNS = (
-    "provider_name", "model_id", "unit_kind", "usd_per_unit", "pricing_unit", "valid_from", "valid_to",
-    "context_over_tokens", "context_up_to_tokens", "service_tier", "known_from",
-)  # fmt: skip
+_IN_KINDS = ", ".join(repr(kind) for kind in TOKEN_KINDS)
 
-GENAI_PRICES_RATES = Suite(
-    stage="raw",
-    subject="genai_prices_rates",
-    relation="raw.raw_genai_prices__rates",
-    specs=(
-        *_landed(*_GENAI_PRICES_RATES_COLUMNS, day_of=None),
-        _specs.present("provider_name", why="A rate is found by its provider."),
-        _specs.present("model_id", why="A rate is found by its model."),
-        _specs.present("unit_kind", why="A price without what it is the price of prices nothing."),
-        _specs.present("usd_per_unit", why="An unknown price is an absent row; a null would price calls at null."),
-        _specs.present("known_from", why="A figure before a correction is found by when its rate was known."),
-        _specs.within_range(
-            "usd_per_unit",
-            min_value=0,
-            max_value=100,
-            why="A rate card pays nobody; measured 2026-11-20, the dearest unit (an audio hour) cost 4.80.",
+
+def _rates_suite(kind: str) -> Suite:
+    """What holds for the list prices of every catalogue."""
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_rates",
+        relation=f"raw.raw_{kind}__rates",
+        specs=(
+            *_landed(*RATES.schema.names, day_of=None),
+            _specs.present("provider_name", why="A rate is found by its provider."),
+            _specs.present("model_id", why="A rate is found by its model."),
+            _specs.present("unit_kind", why="A price without what it is the price of prices nothing."),
+            _specs.present("unit_price", why="An unknown price is an absent row; a null would price calls at null."),
+            _specs.present("pricing_currency", why="A price without a currency cannot be turned into dollars."),
+            _specs.present("service_tier", why="A rate is found by its tier; the usual one is named standard."),
+            _specs.present("known_from", why="A figure before a correction is found by when its rate was known."),
+            _specs.within_range(
+                "unit_price",
+                min_value=0,
+                max_value=100,
+                why="A rate card pays nobody; measured 2026-11-20, the dearest unit (a second of video) cost 1.56.",
+            ),
+            _specs.violations(
+                f"unit_kind in ({_IN_KINDS}) and pricing_currency = 'USD' and coalesce(unit_price > 0.01, false)",
+                aspect="usd_per_token",
+                predicate="within_range",
+                rule="A token costs at most 0.01 USD.",
+                why="Measured 2026-11-20, the dearest token cost 0.00971; a price per thousand passes 0.01.",
+            ),
+            _specs.known("unit_kind", (*TOKEN_KINDS, *COUNTED_KINDS), why="Nothing charges for another kind."),
+            _specs.violations(
+                "coalesce(valid_to <= valid_from, false)",
+                aspect="validity",
+                predicate="monotonic",
+                rule="valid_to is later than valid_from.",
+                why="A rate that ends before it begins is never found.",
+            ),
+            _specs.within_range(
+                "context_over_tokens", min_value=0, why="A threshold counts tokens from zero; the base price has none."
+            ),
+            _specs.violations(
+                "coalesce(context_up_to_tokens <= coalesce(context_over_tokens, 0), false)",
+                aspect="context_band",
+                predicate="monotonic",
+                rule="context_up_to_tokens is more than context_over_tokens.",
+                why="A band that ends before it begins prices no call.",
+            ),
+            _specs.violations(
+                "(week_minute_from is null) <> (week_minute_to is null)"
+                f" or coalesce(week_minute_from < 0 or week_minute_to > {WEEK_MINUTES}"
+                " or week_minute_to <= week_minute_from, false)",
+                aspect="week_window",
+                predicate="within_range",
+                rule=f"A window of the week has both ends, from 0 to {WEEK_MINUTES} minutes, the second one later.",
+                why="Half a window is read as none, and its price as that of all day.",
+            ),
+            _specs.unique(
+                (
+                    "source_name", "input_uri", "provider_name", "model_id", "unit_kind", "service_tier", "region_id",
+                    "context_over_tokens", "week_minute_from", "valid_from",
+                ),
+                aspect="price",
+                why="Of two prices of the same unit at the same instant one is wrong, and nobody can say which.",
+            ),
         ),
-        _specs.violations(
-            f"unit_kind in ({', '.join(repr(kind) for kind in _TOKEN_UNIT_KINDS)})"
-            " and coalesce(usd_per_unit > 0.01, false)",
-            aspect="usd_per_token",
-            predicate="within_range",
-            rule="A token costs at most 0.01 USD.",
-            why="Measured 2026-11-20, the dearest token cost 0.0006; a price per thousand passes 0.01.",
+    )  # fmt: skip
+
+
+def _multipliers_suite(kind: str) -> Suite:
+    """What holds for the multipliers of places."""
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_multipliers",
+        relation=f"raw.raw_{kind}__multipliers",
+        may_be_empty=True,
+        specs=(
+            *_landed(*MULTIPLIERS.schema.names, day_of=None, may_be_empty=True),
+            _specs.present("provider_name", why="A multiplier is found by its provider."),
+            _specs.present("model_id", why="A multiplier is found by its model."),
+            _specs.present("region_id", why="A multiplier without a place would make every call dearer."),
+            _specs.present("multiplier", why="A null would price every call of the place at null."),
+            _specs.within_range(
+                "multiplier",
+                min_value=0.1,
+                max_value=10,
+                why="Measured 2026-11-20, every multiplier of a place was 1.1; 10 for 10 % would be far off.",
+            ),
         ),
-        _specs.known(
-            "unit_kind",
-            (*_TOKEN_UNIT_KINDS, "request", "web_search"),
-            why="Nothing downstream charges for another kind. Measured 2026-11-20: 1.9 % of the package's prices "
-            "are of such kinds (characters, pages, hours).",
-            severity="warn",
-            tolerance_share=0.03,
+    )
+
+
+def _allowances_suite(kind: str) -> Suite:
+    """What holds for free allowances."""
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_allowances",
+        relation=f"raw.raw_{kind}__allowances",
+        may_be_empty=True,
+        specs=(
+            *_landed(*ALLOWANCES.schema.names, day_of=None, may_be_empty=True),
+            _specs.present("provider_name", why="An allowance is found by its provider."),
+            _specs.present("allowance_group", why="What models share is counted by its group."),
+            _specs.present("model_id", why="An allowance of no model frees nothing."),
+            _specs.present("unit_kind", why="Free units of an unknown kind would free any kind."),
+            _specs.present("allowance_units", why="An allowance without a number frees nothing, or everything."),
+            _specs.within_range("allowance_units", min_value=1, why="Less than one unit is no allowance."),
+            _specs.known("period_type", ("day", "month"), why="Free units are counted by day or by month."),
+            _specs.present("period_type", why="Without its period an allowance would hold once and for all."),
         ),
-        _specs.violations(
-            "coalesce(valid_to <= valid_from, false)",
-            aspect="validity",
-            predicate="monotonic",
-            rule="valid_to is later than valid_from.",
-            why="A rate that ends before it begins is never found.",
-        ),
-        _specs.within_range(
-            "context_over_tokens", min_value=0, why="A threshold counts tokens from zero, the base price's."
-        ),
-    ),
-)
+    )
+
+
+GENAI_PRICES_RATES = _rates_suite("genai_prices")
+LITELLM_PRICES_RATES = _rates_suite("litellm_prices")
+LITELLM_PRICES_MULTIPLIERS = _multipliers_suite("litellm_prices")
+LITELLM_PRICES_ALLOWANCES = _allowances_suite("litellm_prices")
+LLM_PRICES_RATES = _rates_suite("llm_prices")
 
 _GENAI_PRICES_MODEL_PATTERNS_COLUMNS = (
     "provider_name", "model_id", "pattern_group", "regex", "is_negated", "priority",
@@ -220,8 +287,10 @@ GENAI_PRICES_MODEL_PATTERNS = Suite(
 )
 
 _CONTRACT_FILES_TERMS_COLUMNS = (
-    "contract_id", "provider_name", "model_pattern", "term_type", "unit_kind", "usd_per_unit",
-    "discount_share", "service_tier", "valid_from", "valid_to", "is_list",
+    "contract_id", "provider_name", "model_pattern", "term_type", "unit_kind", "unit_price", "pricing_currency",
+    "discount_share", "multiplier", "allowance_units", "period_type", "allowance_group", "service_tier", "region_id",
+    "context_over_tokens", "context_up_to_tokens", "week_minute_from", "week_minute_to", "valid_from", "valid_to",
+    "is_list",
 )  # fmt: skip
 
 CONTRACT_FILES_TERMS = Suite(
@@ -236,15 +305,19 @@ CONTRACT_FILES_TERMS = Suite(
         _specs.present("term_type", why="Whether a number is a price or a share is said here alone."),
         _specs.present("valid_from", why="A term without a beginning would restate all of history."),
         _specs.present("is_list", why="List and negotiated prices go to different cost columns."),
-        _specs.known("term_type", ("unit_price", "percentage_discount"), why="Pricing knows these two."),
+        _specs.known("term_type", TERM_TYPES, why="Pricing knows these."),
         _specs.within_range("discount_share", min_value=0, max_value=1, why="15 for 15 % would pay us for calling."),
-        _specs.within_range("usd_per_unit", min_value=0, why="A negotiated price pays nobody."),
+        _specs.within_range("unit_price", min_value=0, why="A negotiated price pays nobody."),
         _specs.violations(
-            "(term_type = 'unit_price' and usd_per_unit is null)"
-            " or (term_type = 'percentage_discount' and discount_share is null)",
+            "(term_type = 'unit_price' and (unit_price is null or pricing_currency is null or unit_kind is null))"
+            " or (term_type = 'percentage_discount' and discount_share is null)"
+            " or (term_type = 'multiplier' and multiplier is null)"
+            " or (term_type = 'free_allowance'"
+            " and (allowance_units is null or period_type is null or unit_kind is null or allowance_group is null))",
             aspect="term_value",
             predicate="present",
-            rule="A unit price has its price, a percentage discount its share.",
+            rule="A unit price has its price, currency and unit, a percentage discount its share, a multiplier its "
+            "number, a free allowance its units, period, kind and group.",
             why="A term without its number changes no charge, silently.",
         ),
         _specs.violations(
@@ -368,6 +441,10 @@ SUITES: tuple[Suite, ...] = (
     USAGE_PAYLOADS_CALLS,
     GENAI_PRICES_RATES,
     GENAI_PRICES_MODEL_PATTERNS,
+    LITELLM_PRICES_RATES,
+    LITELLM_PRICES_MULTIPLIERS,
+    LITELLM_PRICES_ALLOWANCES,
+    LLM_PRICES_RATES,
     CONTRACT_FILES_TERMS,
     FOCUS_FILES_CHARGES,
     KPI_FILES_SCORES,

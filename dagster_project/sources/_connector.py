@@ -36,6 +36,7 @@ class Entity:
         day_column: Timestamp or date column whose UTC date splits the landing files; None for undated feeds.
         token_columns: The columns that hold input and output tokens, summed into the manifest.
         amount_columns: Decimal columns that are summed exactly into the manifest.
+        may_be_empty: Whether a source may rightly have no record of it; its gates then hold without any.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Entity:
     day_column: str | None = None
     token_columns: tuple[str, str] | None = None
     amount_columns: tuple[str, ...] = ()
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,15 @@ class InputPull:
 
 @dataclass(frozen=True)
 class PullContext:
-    """What a connector may know about the pull: `now`, the UTC instant at which it counts as done."""
+    """What a connector may know about the pull.
+
+    Attributes:
+        now: The UTC instant at which it counts as done.
+        fetched_dir: Folder for what is fetched, which is then read as a file.
+    """
 
     now: datetime
+    fetched_dir: Path
 
 
 @dataclass(frozen=True)
@@ -201,7 +209,7 @@ class SourceOptions(BaseModel):
 
     def reading_sha256(self) -> str:
         """Hash what decides how content is read, so that a changed option lands the same input anew."""
-        text = self.model_dump_json(exclude={"name", "path"})
+        text = self.model_dump_json(exclude={"name", "path", "url", "http"})
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -222,6 +230,8 @@ class Connector:
         options: Model that validates its configuration.
         read: Lists the inputs of a configured source, lazily; each input then fails or lands on its own.
         version: Raised when the connector reads the same content differently, so that it is landed anew.
+        is_whole: Whether an input counts as a whole: a version of it with a record that cannot be landed is refused,
+            and the version before stays. The first version of an input is landed without those records.
         is_snapshot: Whether each pull of a source lists the whole of it: what was landed from an input that a
             complete pull no longer lists is withdrawn. Otherwise a vanished input keeps its landing.
     """
@@ -233,6 +243,7 @@ class Connector:
     read: Callable[[Any, PullContext], Iterator[InputPull]]
     version: int = 1
     is_snapshot: bool = False
+    is_whole: bool = False
 
     def entity(self, name: str) -> Entity:
         """Give the entity of that name."""

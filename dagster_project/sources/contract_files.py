@@ -1,15 +1,19 @@
 """Contract terms and own rate cards: CSV or YAML files with one term per row, maintained by people.
 
-A term is a fixed price of a unit or a percentage off the list price, for the models that match a pattern,
-from a date until (not including) another. Numbers are read as exact decimals. Which term wins over which is
-decided in SQL.
+A term is a fixed price of a unit, a percentage off the list price or off all spend, a multiplier of prices, or a free
+allowance, for the models that match a pattern, from a date until (not including) another. Numbers are read as exact
+decimals. A file counts as a whole: a version with a row that cannot hold is refused, and the version before stays.
+Which term wins over which is decided in SQL.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +24,22 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._connector import (
-    Batch,
-    Connector,
-    Entity,
-    FileSourceOptions,
-    InputPull,
-    PullContext,
-    Reject,
+from dagster_project.sources._connector import Batch, Connector, Entity, InputPull, PullContext, Reject
+from dagster_project.sources._files import UTF8_MARK, refuse_utf16
+from dagster_project.sources._http import LocatedOptions, located_inputs
+from dagster_project.sources._rates import (
+    ALL_WEEK,
+    COUNTED_KINDS,
+    MULTIPLIER_TYPE,
+    PRICE_TYPE,
+    TOKEN_KINDS,
+    USD,
+    RateError,
+    WeekWindow,
+    WindowRule,
+    clock_window,
+    week_windows,
 )
-from dagster_project.sources._files import UTF8_MARK, file_inputs, refuse_utf16
 
 TERMS = Entity(
     name="terms",
@@ -40,9 +50,19 @@ TERMS = Entity(
             ("model_pattern", pa.string()),
             ("term_type", pa.string()),
             ("unit_kind", pa.string()),
-            ("usd_per_unit", pa.decimal128(18, 15)),
+            ("unit_price", PRICE_TYPE),
+            ("pricing_currency", pa.string()),
             ("discount_share", pa.decimal128(9, 8)),
+            ("multiplier", MULTIPLIER_TYPE),
+            ("allowance_units", pa.int64()),
+            ("period_type", pa.string()),
+            ("allowance_group", pa.string()),
             ("service_tier", pa.string()),
+            ("region_id", pa.string()),
+            ("context_over_tokens", pa.int64()),
+            ("context_up_to_tokens", pa.int64()),
+            ("week_minute_from", pa.int32()),
+            ("week_minute_to", pa.int32()),
             ("valid_from", pa.date32()),
             ("valid_to", pa.date32()),
             ("signed_on", pa.date32()),
@@ -52,97 +72,206 @@ TERMS = Entity(
     ),
 )
 
-TERM_TYPES = ("unit_price", "percentage_discount")
+PERIOD_TYPES = ("day", "month")
 
-_MILLION_DIGITS = 6
-_PRICE_COLUMNS = ("usd_per_unit", "usd_per_million")
+_PRICE_COLUMNS = {"usd_per_unit": 0, "usd_per_million": 6, "price_per_unit": 0, "price_per_million": 6}
+_PRICE = "a price"
 _REQUIRED = ("contract_id", "provider_name", "term_type", "valid_from")
-_KNOWN = {*TERMS.schema.names, "usd_per_million"}
+_EVERY_TERM = {*_REQUIRED, "model_pattern", "valid_to", "signed_on", "is_list", "evidence"}
+# What a term of each type needs, and what it may have besides.
+_TERM_COLUMNS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "unit_price": (
+        frozenset({_PRICE, "unit_kind"}),
+        frozenset(
+            {
+                "pricing_currency",
+                "service_tier",
+                "region_id",
+                "context_over_tokens",
+                "context_up_to_tokens",
+                "off_peak_window_utc",
+            }
+        ),
+    ),
+    "percentage_discount": (frozenset({"discount_share"}), frozenset({"unit_kind", "service_tier"})),
+    "spend_discount": (frozenset({"discount_share"}), frozenset()),
+    "multiplier": (frozenset({"multiplier"}), frozenset({"region_id", "service_tier"})),
+    "free_allowance": (
+        frozenset({"allowance_units", "period_type", "unit_kind"}),
+        frozenset({"allowance_group"}),
+    ),
+}
+TERM_TYPES = tuple(_TERM_COLUMNS)
+_KNOWN = {
+    *_EVERY_TERM,
+    *_PRICE_COLUMNS,
+    *(name for needed, allowed in _TERM_COLUMNS.values() for name in needed | allowed if name != _PRICE),
+}
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_CURRENCY = re.compile("[A-Z]{3}")
 
 
-class ContractFilesOptions(FileSourceOptions):
+class ContractFilesOptions(LocatedOptions):
     """Options of contract files: only where they are; .yaml and .yml are YAML, all else is CSV."""
-
-
-class _BadTermError(ValueError):
-    """A term that cannot hold: reason_code and reason."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 # ---- one term
 
 
-def _term(row: dict[str, str]) -> dict[str, Any]:
-    """Read one term; raises _BadTermError."""
+@dataclass(frozen=True)
+class _Term:
+    """A term that can hold: its row in the file, its columns, and the windows of the week in which it holds."""
+
+    row_index: int
+    columns: dict[str, Any]
+    windows: tuple[WeekWindow, ...]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What two terms of one instant must not have in common."""
+        names = (
+            "contract_id", "provider_name", "term_type", "unit_kind", "service_tier", "region_id",
+            "context_over_tokens", "allowance_group", "is_list",
+        )  # fmt: skip
+        return (self.columns["model_pattern"].lower(), *(self.columns[name] for name in names))
+
+    def overlaps(self, other: "_Term") -> bool:
+        """Whether both hold at one instant; a price of a window replaces one of all times, and does not overlap it."""
+        first, second = self.columns, other.columns
+        if second["valid_to"] is not None and second["valid_to"] <= first["valid_from"]:
+            return False
+        if first["valid_to"] is not None and first["valid_to"] <= second["valid_from"]:
+            return False
+        if ALL_WEEK in (self.windows, other.windows):
+            return self.windows == other.windows
+        return any(max(a[0] or 0, b[0] or 0) < min(a[1] or 0, b[1] or 0) for a in self.windows for b in other.windows)
+
+
+def _term(row_index: int, row: dict[str, str]) -> _Term:
+    """Read one term; raises RateError."""
     given = {name: text.strip() for name, text in row.items() if text.strip() not in ("", "NULL")}
     for name in _REQUIRED:
         if name not in given:
-            code = "value_missing"
-            raise _BadTermError(code, f"{name} is empty, expected a value")
-    term: dict[str, Any] = {name: given.get(name) for name in TERMS.schema.names}
-    if term["term_type"] not in TERM_TYPES:
-        code = "value_unknown"
-        raise _BadTermError(code, f"term_type is none of {', '.join(TERM_TYPES)}")
+            raise RateError("value_missing", f"{name} is empty, expected a value")
+    if given["term_type"] not in TERM_TYPES:
+        raise RateError("value_unknown", f"term_type {given['term_type']!r} is none of {', '.join(TERM_TYPES)}")
+    _check_columns(given)
+    columns: dict[str, Any] = {name: given.get(name) for name in TERMS.schema.names}
     for name in ("valid_from", "valid_to", "signed_on"):
-        term[name] = _date(name, given.get(name))
-    if term["valid_to"] and term["valid_to"] <= term["valid_from"]:
-        code = "period_empty"
-        raise _BadTermError(code, "valid_to is not after valid_from; it is the first day that is not covered")
-    term["is_list"] = _flag(given.get("is_list", "false"))
-    term["model_pattern"] = term["model_pattern"] or "*"
-    term["usd_per_unit"] = _price(given)
-    term["discount_share"] = _number("discount_share", given, TERMS.schema.field("discount_share").type)
-    _check_value(term)
-    return term
+        columns[name] = _date(name, given.get(name))
+    if columns["valid_to"] and columns["valid_to"] <= columns["valid_from"]:
+        raise RateError(
+            "period_empty",
+            f"valid_to {columns['valid_to']} is not after valid_from {columns['valid_from']}; it is the first day that "
+            "is not covered",
+        )
+    columns["is_list"] = _flag(given.get("is_list", "false"))
+    columns["model_pattern"] = columns["model_pattern"] or "*"
+    for name in ("context_over_tokens", "context_up_to_tokens", "allowance_units"):
+        columns[name] = _count(name, given.get(name))
+    for name in ("discount_share", "multiplier"):
+        columns[name] = _number(name, given)
+    columns["unit_price"] = _price(given)
+    columns["pricing_currency"] = _currency(given)
+    if given["term_type"] == "free_allowance":
+        columns["allowance_group"] = columns["allowance_group"] or given["contract_id"]
+    _check_values(columns)
+    return _Term(row_index, columns, _windows(given))
 
 
-def _check_value(term: dict[str, Any]) -> None:
-    code = "value_missing"
-    if term["term_type"] == "unit_price":
-        if term["usd_per_unit"] is None or term["discount_share"] is not None:
-            raise _BadTermError(code, "a unit_price needs usd_per_unit or usd_per_million, and no discount_share")
-        if term["unit_kind"] is None:
-            raise _BadTermError(code, "a unit_price needs the unit_kind that it is for")
-    elif term["discount_share"] is None or term["usd_per_unit"] is not None:
-        raise _BadTermError(code, "a percentage_discount needs discount_share, and no price")
+def _check_columns(given: dict[str, str]) -> None:
+    """Refuse a term without what its type needs, or with what its type does not know."""
+    needed, allowed = _TERM_COLUMNS[given["term_type"]]
+    prices = [name for name in _PRICE_COLUMNS if name in given]
+    if len(prices) > 1:
+        raise RateError("value_ambiguous", f"{' and '.join(prices)} are given, expected one")
+    stated = {name for name in given if name in _KNOWN} - _EVERY_TERM - set(_PRICE_COLUMNS)
+    stated |= {_PRICE} if prices else set()
+    words = {_PRICE: f"a price ({', '.join(_PRICE_COLUMNS)})", "unit_kind": "unit_kind, the unit that it is for"}
+    if missing := [words.get(name, name) for name in sorted(needed - stated)]:
+        threshold = next((name for name in sorted(stated) if name.startswith("context_")), None)
+        beside = f" beside {threshold}" if threshold else ""
+        raise RateError("value_missing", f"a {given['term_type']} needs {' and '.join(missing)}{beside}")
+    if surplus := sorted(stated - needed - allowed):
+        raise RateError("value_surplus", f"a {given['term_type']} has no {' and no '.join(surplus)}")
+
+
+def _check_values(columns: dict[str, Any]) -> None:
     code = "value_out_of_range"
-    if (term["usd_per_unit"] or 0) < 0:
-        raise _BadTermError(code, "the price is negative")
-    if not 0 <= (term["discount_share"] or 0) <= 1:
-        raise _BadTermError(code, "discount_share is a share between 0 and 1")
+    if columns["allowance_units"] == 0:
+        raise RateError(code, "allowance_units is 0, expected at least 1")
+    over_tokens, up_to_tokens = columns["context_over_tokens"] or 0, columns["context_up_to_tokens"]
+    if up_to_tokens is not None and up_to_tokens <= over_tokens:
+        raise RateError(code, f"context_up_to_tokens {up_to_tokens} is not more than context_over_tokens {over_tokens}")
+    code = "value_unknown"
+    if columns["unit_kind"] is not None and columns["unit_kind"] not in (*TOKEN_KINDS, *COUNTED_KINDS):
+        known = ", ".join((*TOKEN_KINDS, *COUNTED_KINDS))
+        raise RateError(code, f"unit_kind {columns['unit_kind']!r} is none of {known}")
+    if columns["period_type"] not in (None, *PERIOD_TYPES):
+        raise RateError(code, f"period_type {columns['period_type']!r} is none of {', '.join(PERIOD_TYPES)}")
 
 
 def _price(given: dict[str, str]) -> Decimal | None:
-    if all(name in given for name in _PRICE_COLUMNS):
-        code = "value_ambiguous"
-        raise _BadTermError(code, f"both {' and '.join(_PRICE_COLUMNS)} are given, expected one")
-    kind = TERMS.schema.field("usd_per_unit").type
-    if "usd_per_million" in given:
-        return _number("usd_per_million", given, kind, shift=_MILLION_DIGITS)
-    return _number("usd_per_unit", given, kind)
+    name = next((name for name in _PRICE_COLUMNS if name in given), None)
+    return _number(name, given, "unit_price", shift=_PRICE_COLUMNS[name]) if name else None
 
 
-def _number(name: str, given: dict[str, str], kind: pa.DataType, *, shift: int = 0) -> Decimal | None:
-    """Read an exact decimal, divided by ten to the power of `shift`."""
+def _currency(given: dict[str, str]) -> str | None:
+    if given["term_type"] != "unit_price":
+        return None
+    currency = given.get("pricing_currency", USD)
+    if not _CURRENCY.fullmatch(currency):
+        raise RateError("value_unknown", f"pricing_currency {currency!r} is no ISO 4217 code such as EUR")
+    if currency != USD and any(name.startswith("usd_") for name in given):
+        raise RateError("value_ambiguous", f"a price in USD with pricing_currency {currency}; name it price_per_…")
+    return currency
+
+
+def _number(name: str, given: dict[str, str], column: str | None = None, *, shift: int = 0) -> Decimal | None:
+    """Read an exact decimal for a column, divided by ten to the power of `shift`."""
     if name not in given:
         return None
+    kind = TERMS.schema.field(column or name).type
     code = "value_unparsable"
     try:
         sign, digits, exponent = Decimal(given[name]).as_tuple()
     except InvalidOperation:
-        raise _BadTermError(code, f"{name} is not a decimal number") from None
+        raise RateError(code, f"{name} {given[name]!r} is not a decimal number") from None
     if not isinstance(exponent, int):
-        raise _BadTermError(code, f"{name} is not a finite number")
+        raise RateError(code, f"{name} {given[name]!r} is not a finite number")
     value = Decimal((sign, digits, exponent - shift))
+    _check_range(name, value, given[name])
     try:
         pa.scalar(value, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        raise _BadTermError(code, f"{name} cannot be held exactly as {kind}") from None
+        raise RateError(code, f"{name} {given[name]!r} cannot be held exactly as {kind}") from None
     return value
+
+
+def _check_range(name: str, value: Decimal, text: str) -> None:
+    code = "value_out_of_range"
+    if name in _PRICE_COLUMNS and value < 0:
+        raise RateError(code, f"{name} {text} is negative, expected 0 or more")
+    if name == "discount_share" and not 0 <= value <= 1:
+        raise RateError(code, f"discount_share {text} is not a share between 0 and 1 (15 % is 0.15)")
+    if name == "multiplier" and value <= 0:
+        raise RateError(code, f"multiplier {text} is not above 0")
+
+
+def _count(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise RateError("value_unparsable", f"{name} {text!r} is not a whole number from 0 up")
+    return int(text)
+
+
+def _windows(given: dict[str, str]) -> tuple[WeekWindow, ...]:
+    """Read `HH:MM-HH:MM`, or several with semicolons between them, each on every day."""
+    if "off_peak_window_utc" not in given:
+        return ALL_WEEK
+    clocks = tuple(clock_window(text) for text in given["off_peak_window_utc"].split(";"))
+    return week_windows([WindowRule(clocks)])
 
 
 def _date(name: str, text: str | None) -> date | None:
@@ -151,14 +280,12 @@ def _date(name: str, text: str | None) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        code = "value_unparsable"
-        raise _BadTermError(code, f"{name} is not a date YYYY-MM-DD") from None
+        raise RateError("value_unparsable", f"{name} {text!r} is not a date YYYY-MM-DD") from None
 
 
 def _flag(text: str) -> bool:
     if text.lower() not in _WORDS:
-        code = "value_unparsable"
-        raise _BadTermError(code, "is_list is not true or false")
+        raise RateError("value_unparsable", f"is_list {text!r} is not true or false")
     return _WORDS[text.lower()]
 
 
@@ -227,26 +354,65 @@ def _require_columns(header: list[str], input_uri: str) -> None:
         raise PermanentSourceError(msg)
 
 
+def _overlaps(terms: list[_Term]) -> dict[int, str]:
+    """Give the reason for every row that holds at one instant with another row of its key."""
+    by_key: dict[tuple[Any, ...], list[_Term]] = {}
+    for term in terms:
+        by_key.setdefault(term.key, []).append(term)
+    reasons: dict[int, str] = {}
+    for group in by_key.values():
+        for first, second in combinations(group, 2):
+            if first.overlaps(second):
+                for term, other in ((first, second), (second, first)):
+                    reasons.setdefault(
+                        term.row_index,
+                        f"it holds at the same time as row {other.row_index + 1}, which prices the same from "
+                        f"{other.columns['valid_from']} to {other.columns['valid_to'] or 'an open end'}; expected the "
+                        "one to end where the other begins",
+                    )
+    return reasons
+
+
 def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
-    terms: list[dict[str, Any]] = []
-    indices: list[int] = []
-    rejects: list[Reject] = []
     rows = _rows(path, input_uri)
+    read: list[_Term] = []
+    rejects: dict[int, Reject] = {}
+
+    def reject(index: int, code: str, reason: str) -> None:
+        contract_id = rows[index].get("contract_id") or "without a name"
+        rejects[index] = Reject.of(index, code, f"contract {contract_id}: {reason}", orjson.dumps(rows[index]))
+
     for index, row in enumerate(rows):
         try:
             if _EXTRA in row:
-                code = "field_count_wrong"
-                raise _BadTermError(code, "the row has more fields than the header")
-            terms.append(_term(row))
-            indices.append(index)
-        except _BadTermError as error:
-            rejects.append(Reject.of(index, error.code, str(error), orjson.dumps(row)))
-    records = pa.RecordBatch.from_pylist(terms, schema=TERMS.schema)
-    yield Batch(TERMS.name, records, pa.array(indices, pa.int64()), len(rows), tuple(rejects))
+                raise RateError("field_count_wrong", "the row has more fields than the header")
+            read.append(_term(index, row))
+        except RateError as error:
+            reject(index, error.code, str(error))
+    for index, reason in _overlaps(read).items():
+        reject(index, "period_overlapping", reason)
+    # A term of a daily window is landed as one row per window of the week.
+    landed = [
+        (term.row_index, term.columns | {"week_minute_from": minute_from, "week_minute_to": minute_to})
+        for term in read
+        if term.row_index not in rejects
+        for minute_from, minute_to in term.windows
+    ]
+    records = pa.RecordBatch.from_pylist([columns for _, columns in landed], schema=TERMS.schema)
+    indices = pa.array([index for index, _ in landed], pa.int64())
+    ordered = tuple(rejects[index] for index in sorted(rejects))
+    yield Batch(TERMS.name, records, indices, len(landed) + len(ordered), ordered)
 
 
-def _read(options: ContractFilesOptions, _: PullContext) -> Iterator[InputPull]:
-    return file_inputs(options, _read_file)
+def _read(options: ContractFilesOptions, context: PullContext) -> Iterator[InputPull]:
+    return located_inputs(options, context, _read_file)
 
 
-connector = Connector(kind="contract_files", feed="rates", entities=(TERMS,), options=ContractFilesOptions, read=_read)
+connector = Connector(
+    kind="contract_files",
+    feed="rates",
+    entities=(TERMS,),
+    options=ContractFilesOptions,
+    read=_read,
+    is_whole=True,
+)

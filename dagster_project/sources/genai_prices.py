@@ -4,7 +4,7 @@ One input is one version of the package, and it is a snapshot: the installed ver
 whose landing stays in the landing zone. Nothing is fetched. Rates keep the package's order of resolution as
 explicit validity (valid_to is exclusive): a base entry holds until the first dated one, and a dated entry until
 the next. A rate of a service tier covers only the unit kinds that the package lists for the tier; for the others
-the standard rate applies.
+the standard rate applies. A time of day is a window of the week, one row each.
 """
 
 import hashlib
@@ -19,86 +19,104 @@ from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import (
-    UTC_TIMESTAMP,
     Batch,
     Connector,
-    Entity,
     InputIdentity,
     InputPull,
     PullContext,
-    Reject,
     SourceOptions,
+)
+from dagster_project.sources._rates import (
+    ALL_WEEK,
+    MODEL_PATTERNS,
+    RATES,
+    STANDARD,
+    USD,
+    RateError,
+    Records,
+    WindowRule,
+    context_bands,
+    unit_price,
+    week_windows,
 )
 
 PACKAGE = "genai-prices"
 _MODULE = "genai_prices"
 _DATA_FILES = ("data.py", "data_units.py", "types.py")
 
-PRICE_TYPE = pa.decimal128(18, 15)
-
-RATES = Entity(
-    name="rates",
-    schema=pa.schema(
-        [
-            ("provider_name", pa.string()),
-            ("model_id", pa.string()),
-            ("unit_kind", pa.string()),
-            ("usd_per_unit", PRICE_TYPE),
-            ("pricing_unit", pa.string()),
-            ("valid_from", UTC_TIMESTAMP),
-            ("valid_to", UTC_TIMESTAMP),
-            ("context_over_tokens", pa.int64()),
-            ("context_up_to_tokens", pa.int64()),
-            ("service_tier", pa.string()),
-            ("off_peak_start_utc", pa.string()),
-            ("off_peak_end_utc", pa.string()),
-            ("known_from", UTC_TIMESTAMP),
-            ("evidence_url", pa.string()),
-        ]
-    ),
-)
-
-MODEL_PATTERNS = Entity(
-    name="model_patterns",
-    schema=pa.schema(
-        [
-            ("provider_name", pa.string()),
-            ("model_id", pa.string()),
-            ("rate_provider_name", pa.string()),
-            ("pattern_group", pa.int64()),
-            ("regex", pa.string()),
-            ("is_negated", pa.bool_()),
-            ("priority", pa.int64()),
-            ("known_from", UTC_TIMESTAMP),
-        ]
-    ),
-)
-
-_UNIT_KINDS = {
+# The package's units by the unit kind that each prices.
+UNIT_KINDS = {
     "input_mtok": "input",
+    "input_text_mtok": "input",
     "output_mtok": "output",
+    "output_text_mtok": "output",
     "cache_read_mtok": "cache_read",
+    "cache_text_read_mtok": "cache_read",
     "cache_write_mtok": "cache_write_5m",
     "cache_write_5m_mtok": "cache_write_5m",
+    "cache_text_write_mtok": "cache_write_5m",
+    "cache_text_write_5m_mtok": "cache_write_5m",
     "cache_write_1h_mtok": "cache_write_1h",
+    "cache_text_write_1h_mtok": "cache_write_1h",
     "output_reasoning_mtok": "reasoning",
+    "output_text_reasoning_mtok": "reasoning",
     "input_audio_mtok": "input_audio",
     "output_audio_mtok": "output_audio",
+    "cache_audio_read_mtok": "cache_read_audio",
     "input_image_mtok": "input_image",
-    "requests_kcount": "request",
+    "output_image_mtok": "output_image",
+    "cache_image_read_mtok": "cache_read_image",
+    "input_video_mtok": "input_video",
+    "output_video_mtok": "output_video",
+    "input_mchars": "input_character",
+    "audio_hours": "input_second",
+    "input_audio_hours": "input_second",
+    "output_audio_hours": "output_second",
+    "input_document_kpages": "page",
     "web_searches_kcount": "web_search",
+    "storage_searches_kcount": "file_search",
+    # A rerank request is one search.
+    "rerank_searches_kcount": "request",
+    "requests_kcount": "request",
 }
-# Units in one pricing unit, as a power of ten: prices are divided exactly by moving the point. An hour stays
-# an hour, for a price per second would have to be rounded.
-_PER_PRICING_UNIT = {"mtok": 6, "kcount": 3, "mchars": 6, "gpixels": 9, "kpages": 3, "hours": 0}
-_PRICE_STEP = Decimal("1E-15")
-_PRICE_LIMIT = Decimal(1000)
+_NO_CACHE_MODALITY = "usage tells cached tokens of this modality from no others"
+_NO_TOOL_TOKENS = "usage counts the tokens of tools as input, not apart"
+_NO_CITATION_TOKENS = "usage counts the tokens of citations as output, not apart"
+# Units for which there is no unit kind, with the reason.
+NOT_APPLICABLE = {
+    **{
+        f"cache_{modality}_{use}_mtok": _NO_CACHE_MODALITY
+        for modality, uses in (
+            ("audio", ("write", "write_5m", "write_1h")),
+            ("image", ("write", "write_5m", "write_1h")),
+            ("video", ("read", "write", "write_5m", "write_1h")),
+        )
+        for use in uses
+    },
+    **{f"input{modality}_tool_mtok": _NO_TOOL_TOKENS for modality in ("", "_text", "_audio", "_image", "_video")},
+    **{
+        f"output{modality}_citation_mtok": _NO_CITATION_TOKENS
+        for modality in ("", "_text", "_audio", "_image", "_video")
+    },
+    **{
+        f"output_{modality}_reasoning_mtok": "usage tells reasoning tokens by no modality"
+        for modality in ("audio", "image", "video")
+    },
+    "input_text_messages_kcount": "usage counts no messages of a realtime session",
+    "input_gpixels": "usage counts no pixels",
+    "input_annotated_document_kpages": "usage tells annotated pages from no others",
+    "social_searches_kcount": "usage tells searches of social media from no others",
+    "code_executions_kcount": "usage counts sessions of a code interpreter, not executions",
+}
+# Units of usage in one pricing unit. An hour is priced by the second, rounded at the 15th decimal.
+_PER_PRICING_UNIT = {
+    "mtok": 1_000_000, "kcount": 1_000, "mchars": 1_000_000, "gpixels": 1_000_000_000, "kpages": 1_000, "hours": 3_600,
+}  # fmt: skip
 
 _LOOKAHEAD_ONLY = re.compile(r"^\^\(\?!(?P<inner>.*)\)$", re.DOTALL)
 
@@ -183,74 +201,89 @@ def _service_tier(when: dict[str, str]) -> str:
     if when == {"processing": "batch"}:
         return "batch"
     if set(when) == {"service_tier"}:
-        return "standard" if when["service_tier"] == "default" else when["service_tier"]
+        return STANDARD if when["service_tier"] == "default" else when["service_tier"]
     return ",".join(f"{key}={value}" for key, value in sorted(when.items()))
 
 
 # ---- rates
 
 
-def _rate_rows(provider: Any, model: Any, known_from: datetime) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - the package's classes
-    tiers = [("standard", span) for span in _standard_spans(model.prices)] if model.prices else []
+def _land_rates(records: Records, provider: Any, model: Any, known_from: datetime) -> None:  # noqa: ANN401 - the package's classes
+    tiers = [(STANDARD, span) for span in _standard_spans(model.prices)] if model.prices else []
     conditions: dict[str, list[Any]] = {}
     for variant in model.price_variants or []:
         conditions.setdefault(_service_tier(variant.when), []).append(variant)
     for service_tier, variants in conditions.items():
         tiers.extend((service_tier, span) for span in _variant_spans(variants))
     for service_tier, span in tiers:
-        for key, price in span.prices.items():
-            for over_tokens, up_to_tokens, usd in _context_prices(price):
-                yield {
-                    "provider_name": provider.id,
-                    "model_id": model.id,
-                    "unit_kind": _UNIT_KINDS.get(key, key),
-                    "price_key": key,
-                    "usd_per_pricing_unit": usd,
-                    "valid_from": _midnight(span.start),
-                    "valid_to": _midnight(span.end),
-                    "context_over_tokens": over_tokens,
-                    "context_up_to_tokens": up_to_tokens,
-                    "service_tier": service_tier,
-                    "off_peak_start_utc": _clock(span.window[0]) if span.window else None,
-                    "off_peak_end_utc": _clock(span.window[1]) if span.window else None,
-                    "known_from": known_from,
-                    "evidence_url": (provider.pricing_urls or [None])[0],
-                }
+        # Of two names of one kind the longer one is the more specific, and states its price.
+        first_keys: dict[str, str] = {}
+        for key, price in sorted(span.prices.items(), key=lambda item: -len(item[0])):
+            row = {
+                "provider_name": provider.id,
+                "model_id": model.id,
+                "price_key": key,
+                "pricing_currency": USD,
+                "pricing_unit": key.rpartition("_")[2],
+                "service_tier": service_tier,
+                "is_threshold_inclusive": False,
+                "valid_from": _midnight(span.start),
+                "valid_to": _midnight(span.end),
+                "known_from": known_from,
+                "evidence_url": (provider.pricing_urls or [None])[0],
+            }
+            if (first_key := first_keys.setdefault(UNIT_KINDS.get(key, key), key)) != key:
+                records.reject("price_shadowed", f"{key}: {first_key} prices the same units", {**row, "price": price})
+                continue
+            for step, up_to_tokens, amount in _context_prices(price):
+                banded = {**row, "context_over_tokens": step or None, "context_up_to_tokens": up_to_tokens}
+                _land_rate(records, banded, span.window, amount)
+
+
+def _land_rate(records: Records, row: dict[str, Any], window: tuple[time, time] | None, amount: Decimal) -> None:
+    key = row["price_key"]
+    try:
+        if key in NOT_APPLICABLE:
+            raise RateError("price_not_applicable", f"{key}: {NOT_APPLICABLE[key]}")
+        if key not in UNIT_KINDS:
+            raise RateError("price_key_unknown", f"{key} is no unit that is known; expected one of genai-prices 0.2.3")
+        price = unit_price(amount, per=_PER_PRICING_UNIT[row["pricing_unit"]])
+    except RateError as error:
+        records.reject(error.code, str(error), {**row, "price": amount, "window": window})
+        return
+    for minute_from, minute_to in week_windows([WindowRule((_clock(window),))]) if window else ALL_WEEK:
+        records.add(
+            {
+                **row,
+                "unit_kind": UNIT_KINDS[key],
+                "unit_price": price,
+                "week_minute_from": minute_from,
+                "week_minute_to": minute_to,
+            }
+        )
 
 
 def _context_prices(price: Any) -> list[tuple[int, int | None, Decimal]]:  # noqa: ANN401 - the package's classes
     """Give (over_tokens, up_to_tokens, price); a tier holds for more tokens than its start."""
     if isinstance(price, Decimal):
         return [(0, None, price)]
-    steps = [(0, price.base), *((tier.start, tier.price) for tier in price.tiers)]
-    ends = [start for start, _ in steps[1:]]
-    return [(start, end, usd) for (start, usd), end in zip(steps, [*ends, None], strict=True)]
+    amounts = {0: price.base, **{tier.start: tier.price for tier in price.tiers}}
+    return [(start, end, amounts[start]) for start, end in context_bands(amounts).items()]
 
 
 def _midnight(day: date | None) -> datetime | None:
     return datetime.combine(day, time(), UTC) if day else None
 
 
-def _clock(moment: time) -> str:
-    if moment.tzinfo is not None:
-        moment = datetime.combine(date(1970, 1, 2), moment).astimezone(UTC).time()
-    return moment.strftime("%H:%M")
+def _clock(window: tuple[time, time]) -> tuple[int, int]:
+    start, end = (_in_utc(moment) for moment in window)
+    return start.hour * 60 + start.minute, end.hour * 60 + end.minute
 
 
-def _per_unit(row: dict[str, Any]) -> dict[str, Any] | str:
-    """Bring a row's price to one unit; gives the reason instead when that cannot be done."""
-    suffix = row.pop("price_key").rpartition("_")[2]
-    usd = row.pop("usd_per_pricing_unit")
-    if suffix not in _PER_PRICING_UNIT:
-        return f"pricing unit {suffix!r} is unknown, expected one of {', '.join(_PER_PRICING_UNIT)}"
-    sign, digits, exponent = usd.as_tuple()
-    exact = Decimal((sign, digits, exponent - _PER_PRICING_UNIT[suffix]))
-    # The package holds prices with the dust of binary floats (0.18000000000000002 per million). No vendor
-    # prices finer than 1E-15 USD per unit, so what is finer is dust.
-    rounded = exact.quantize(_PRICE_STEP)
-    if rounded < 0 or rounded >= _PRICE_LIMIT or (exact and not rounded):
-        return f"price {usd} per {suffix} is not within 1E-15 to 999 USD per unit"
-    return {**row, "usd_per_unit": rounded, "pricing_unit": suffix}
+def _in_utc(moment: time) -> time:
+    if moment.tzinfo is None:
+        return moment
+    return datetime.combine(date(1970, 1, 2), moment).astimezone(UTC).time()
 
 
 # ---- patterns
@@ -327,37 +360,24 @@ def _pattern_rows(
 # ---- batches
 
 
-def _batch(entity: Entity, rows: list[tuple[int, dict[str, Any]]], rejects: list[Reject]) -> Batch:
-    records = pa.RecordBatch.from_pylist([row for _, row in rows], schema=entity.schema)
-    indices = pa.array([index for index, _ in rows], pa.int64())
-    return Batch(entity.name, records, indices, len(rows) + len(rejects), tuple(rejects))
-
-
 def _rates_batch(providers: list[Any], known_from: datetime) -> Batch:
-    rows: list[tuple[int, dict[str, Any]]] = []
-    rejects: list[Reject] = []
-    found = (row for item in providers for model in item.models for row in _rate_rows(item, model, known_from))
-    for index, row in enumerate(found):
-        raw = orjson.dumps(row, default=str)
-        priced = _per_unit(row)
-        if isinstance(priced, str):
-            rejects.append(Reject.of(index, "value_unparsable", f"usd_per_unit: {priced}", raw))
-        else:
-            rows.append((index, priced))
-    return _batch(RATES, rows, rejects)
+    records = Records(RATES)
+    for provider in providers:
+        for model in provider.models:
+            _land_rates(records, provider, model, known_from)
+    return records.batch()
 
 
 def _patterns_batch(providers: list[Any], known_from: datetime) -> Batch:
-    rows: list[tuple[int, dict[str, Any]]] = []
-    rejects: list[Reject] = []
+    records = Records(MODEL_PATTERNS)
     by_id = {provider.id: provider for provider in providers}
-    found = (row for provider in providers for row in _pattern_rows(provider, by_id, known_from))
-    for index, row in enumerate(found):
-        if isinstance(row, tuple):
-            rejects.append(Reject.of(index, "pattern_not_re2", row[1], orjson.dumps(row[0], default=str)))
-        else:
-            rows.append((index, row))
-    return _batch(MODEL_PATTERNS, rows, rejects)
+    for provider in providers:
+        for row in _pattern_rows(provider, by_id, known_from):
+            if isinstance(row, tuple):
+                records.reject("pattern_not_re2", row[1], row[0])
+            else:
+                records.add(row)
+    return records.batch()
 
 
 def _read(_: GenaiPricesOptions, context: PullContext) -> Iterator[InputPull]:

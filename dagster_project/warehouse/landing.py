@@ -14,15 +14,15 @@ import os
 import shutil
 import uuid
 from collections import OrderedDict
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal
 from pathlib import Path
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +64,8 @@ _OPEN_FILES_LIMIT = 128
 _READ_AHEAD_BATCHES = 2
 _HASH_CHUNK_BYTES = 1024 * 1024
 _ORPHAN_AGE = timedelta(days=1)
+_REFUSED_CODE = "version_refused"
+_SHOWN_REASONS = 5
 
 # More digits than any sum here has, so that adding up never rounds.
 _EXACT = Context(prec=100)
@@ -137,6 +139,7 @@ class SourceFailure:
         input_uri: The input; None when the source's inputs could not even be listed.
         is_transient: Whether the same pull may succeed later without a change.
         message: What was tried, observed, expected, and what to do next.
+        last_good_at: When the version landed that stays in force; None when nothing may stand in.
     """
 
     source_name: str
@@ -144,6 +147,7 @@ class SourceFailure:
     input_uri: str | None
     is_transient: bool
     message: str
+    last_good_at: datetime | None = None
 
 
 class LandingZone:
@@ -156,6 +160,11 @@ class LandingZone:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._manifests: dict[str, _Manifest] = {}
+
+    @property
+    def fetched_dir(self) -> Path:
+        """Where connectors keep what they fetch, to read it as a file."""
+        return self.root / "_fetched"
 
     # ---- reading
 
@@ -193,7 +202,8 @@ class LandingZone:
             One landing per entity; an unchanged input gives its existing landings.
 
         Raises:
-            PermanentSourceError: the input cannot be read, or its batches break the contract.
+            PermanentSourceError: the input cannot be read, its batches break the contract, or it is a version that is
+                refused as a whole.
             TransientSourceError: the input vanished or changed while it was read.
         """
         reading = _reading_sha256(connector, options)
@@ -216,6 +226,8 @@ class LandingZone:
                 for batch in batches:
                     writers[batch.entity].add(batch)
             written = {name: writer.finish() for name, writer in writers.items()}
+            if connector.is_whole and existing and any(item.rows_rejected for item in written.values()):
+                self._refuse(connector, options, pull, now=now)
             return [
                 self._commit(
                     connector=connector,
@@ -229,6 +241,32 @@ class LandingZone:
                 )
                 for entity in connector.entities
             ]
+
+    def _refuse(self, connector: Connector, options: SourceOptions, pull: InputPull, *, now: datetime) -> NoReturn:
+        """Land every record of a version as a reject, beside the version that stays, and say what is wrong."""
+
+        def refused() -> Iterator[Batch]:
+            return (_as_rejects(batch) for batch in pull.batches())
+
+        landings = self.land(
+            replace(connector, is_whole=False),
+            options,
+            replace(pull, input_uri=refused_uri(pull.input_uri), stamp="", batches=refused),
+            now=now,
+        )
+        reasons = [
+            f"row {row['record_index'] + 1}: {row['reason']}"
+            for landing in landings
+            if landing.rejects_file
+            for row in pq.read_table(landing.rejects_file.path).to_pylist()
+            if row["reason_code"] != _REFUSED_CODE
+        ]
+        more = f"; and {len(reasons) - _SHOWN_REASONS} more" if len(reasons) > _SHOWN_REASONS else ""
+        msg = (
+            f"Read {pull.input_uri}: {'; '.join(reasons[:_SHOWN_REASONS])}{more}. The version is refused as a "
+            "whole and kept as rejected rows; correct these rows."
+        )
+        raise PermanentSourceError(msg)
 
     def withdraw(self, kind: str, source_name: str, *, now: datetime, listed: Collection[str] = ()) -> list[Landing]:
         """Withdraw what a source landed from inputs that are not listed; the files stay, and stay in `all`.
@@ -455,7 +493,7 @@ def pull_source(
     now = now.astimezone(UTC)
     zone.refresh(connector.kind)
     results: list[Landing | SourceFailure] = []
-    inputs = iter(connector.read(options, PullContext(now)))
+    inputs = iter(connector.read(options, PullContext(now, zone.fetched_dir)))
     input_uri: str | None = None
     listed: set[str] = set()
     while True:
@@ -469,10 +507,56 @@ def pull_source(
             results.extend(zone.land(connector, options, pull, now=now))
         except (PermanentSourceError, TransientSourceError) as error:
             is_transient = isinstance(error, TransientSourceError)
-            results.append(SourceFailure(options.name, options.kind, input_uri, is_transient, str(error)))
+            last_good_at = _last_good_at(zone, connector, options, input_uri)
+            results.append(SourceFailure(options.name, options.kind, input_uri, is_transient, str(error), last_good_at))
+    _withdraw_refusals(zone, connector, options, results, now=now)
     if connector.is_snapshot and not any(isinstance(item, SourceFailure) for item in results):
         zone.withdraw(connector.kind, options.name, now=now, listed=listed)
     return results
+
+
+def refused_uri(input_uri: str) -> str:
+    """Name the refused version of an input, under which its records are kept as rejects."""
+    return f"{input_uri} (refused)"
+
+
+def _withdraw_refusals(
+    zone: LandingZone,
+    connector: Connector,
+    options: SourceOptions,
+    results: Iterable[Landing | SourceFailure],
+    *,
+    now: datetime,
+) -> None:
+    """Withdraw the refused versions of inputs that have landed since."""
+    landed = {refused_uri(item.input_uri) for item in results if isinstance(item, Landing)}
+    current = {item.input_uri for item in zone.current(connector.kind) if item.source_name == options.name}
+    if current & landed:
+        zone.withdraw(connector.kind, options.name, now=now, listed=current - landed)
+
+
+def _as_rejects(batch: Batch) -> Batch:
+    records = batch.records.to_pylist()
+    rejects = [
+        Reject.of(index, _REFUSED_CODE, "another record of the version cannot be landed", json.dumps(row, default=str))
+        for index, row in zip(batch.record_index.to_pylist(), records, strict=True)
+    ]
+    none = batch.records.slice(0, 0)
+    return Batch(batch.entity, none, pa.array([], pa.int64()), batch.rows_read, (*batch.rejects, *rejects))
+
+
+def _last_good_at(
+    zone: LandingZone, connector: Connector, options: SourceOptions, input_uri: str | None
+) -> datetime | None:
+    """Say when the version of a rate card landed that stays in force while it cannot be read."""
+    if connector.feed != "rates":
+        return None
+    found = [
+        item.landed_at
+        for item in zone.current(connector.kind)
+        if item.source_name == options.name and item.rows_landed and input_uri in (None, item.input_uri)
+    ]
+    return max(found, default=None)
 
 
 # ---- identity

@@ -13,7 +13,7 @@ import duckdb
 from dagster_project.gates.checks import check_results, check_spec
 from dagster_project.gates.expectations import Suite, evaluate_suites
 from dagster_project.gates.gate import GateRun
-from dagster_project.gates.landings import judge_sources, sources_known
+from dagster_project.gates.landings import inputs_read, judge_inputs, judge_sources, sources_known
 from dagster_project.gates.raw import SUITES
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
@@ -65,6 +65,7 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
         check_specs=[
             *(check_spec(gate, by_subject[f"raw_{suite.subject}"]) for suite in suites for gate in suite.gates),
             *([check_spec(sources_known(connector.kind), first_table)] if is_judged else []),
+            *([check_spec(inputs_read(connector.kind), first_table)] if sources else []),
         ],
     )
     def pull(
@@ -93,6 +94,9 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
             if is_judged:
                 known_names = {*(item.name for item in sources), *(item.name for item in former_sources)}
                 results.append(judge_sources(con, connector.kind, known_names, run=run))
+            if sources:
+                inputs = {(item.source_name, item.input_uri) for item in outcomes}
+                results.append(judge_inputs(connector.kind, len(inputs), [vars(item) for item in failures], run=run))
             record(con, results)
         for entity in connector.entities:
             yield dg.MaterializeResult(
@@ -152,8 +156,10 @@ def _metadata(landings: Sequence[Landing], days: Sequence[str]) -> dict[str, dg.
 
 
 def _fail_if_any(failures: Sequence[SourceFailure]) -> None:
-    if failures:
+    """Fail the pull unless the last good version of all that could not be read stays in force."""
+    fatal = [item for item in failures if item.last_good_at is None]
+    if fatal:
         raise dg.Failure(
-            description="; ".join(f"{item.source_name}: {item.message}" for item in failures),
-            allow_retries=all(item.is_transient for item in failures),
+            description="; ".join(f"{item.source_name}: {item.message}" for item in fatal),
+            allow_retries=all(item.is_transient for item in fatal),
         )

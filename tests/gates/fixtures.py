@@ -32,6 +32,23 @@ def _nulls(kind: str, *names: str) -> str:
     return ", ".join(f"cast(null as {kind}) as {name}" for name in names)
 
 
+RATE_KINDS = ("genai_prices", "litellm_prices", "llm_prices")
+_HISTORY = """
+    timestamptz '2026-01-01 00:00:00+00' as valid_from, timestamptz '2026-02-01 00:00:00+00' as valid_to,
+    timestamptz '2026-01-01 00:00:00+00' as known_from, 'https://prices.test' as evidence_url
+"""
+# The base price, and the price above 200,000 tokens in the first half hour of the week.
+_RATE = f"""
+    {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 'input' as unit_kind, 'input_mtok' as price_key,
+    cast(0.0006 as decimal(18, 15)) as unit_price, 'USD' as pricing_currency, 'mtok' as pricing_unit,
+    'standard' as service_tier, {_nulls("varchar", "region_id")},
+    case position when 1 then cast(200000 as bigint) end as context_over_tokens,
+    case position when 0 then cast(200000 as bigint) end as context_up_to_tokens,
+    false as is_threshold_inclusive,
+    case position when 1 then cast(0 as integer) end as week_minute_from,
+    case position when 1 then cast(30 as integer) end as week_minute_to, {_HISTORY}
+"""
+
 TABLES: dict[str, str] = {
     "raw.raw_otlp_files__spans": _two_rows(f"""
         {_LANDED}, {_DAY}, 'trace' as trace_id, 'span-' || position as span_id,
@@ -62,12 +79,15 @@ TABLES: dict[str, str] = {
         {_nulls("varchar", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id")},
         {_nulls("varchar", "usage_events_json")}, {_nulls("boolean", "is_success")}
     """),
-    "raw.raw_genai_prices__rates": _two_rows(f"""
-        {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 'input' as unit_kind,
-        cast(0.0006 as decimal(18, 15)) as usd_per_unit, 'mtok' as pricing_unit, 'standard' as service_tier,
-        timestamptz '2026-01-01 00:00:00+00' as valid_from, timestamptz '2026-02-01 00:00:00+00' as valid_to,
-        cast(0 as bigint) as context_over_tokens, {_nulls("bigint", "context_up_to_tokens")},
-        timestamptz '2026-01-01 00:00:00+00' as known_from
+    **{f"raw.raw_{kind}__rates": _two_rows(_RATE) for kind in RATE_KINDS},
+    "raw.raw_litellm_prices__multipliers": _two_rows(f"""
+        {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 'eu' as region_id, 'uplift' as price_key,
+        cast(1.1 as decimal(9, 6)) as multiplier, {_HISTORY}
+    """),
+    "raw.raw_litellm_prices__allowances": _two_rows(f"""
+        {_LANDED}, 'google' as provider_name, 'search' as allowance_group, 'gemini-3' as model_id,
+        'web_search' as unit_kind, 'free' as price_key, 'day' as period_type, cast(1500 as bigint) as allowance_units,
+        {_HISTORY}
     """),
     "raw.raw_genai_prices__model_patterns": _two_rows(f"""
         {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 0 as pattern_group, '^gpt-5$' as regex,
@@ -76,8 +96,12 @@ TABLES: dict[str, str] = {
     "raw.raw_contract_files__terms": _two_rows(f"""
         {_LANDED}, 'c-1' as contract_id, 'openai' as provider_name, 'gpt-*' as model_pattern,
         case position when 0 then 'unit_price' else 'percentage_discount' end as term_type,
-        {_nulls("varchar", "unit_kind", "service_tier")},
-        case position when 0 then cast(0.000002 as decimal(18, 15)) end as usd_per_unit,
+        case position when 0 then 'input' end as unit_kind, {_nulls("varchar", "service_tier", "region_id")},
+        case position when 0 then cast(0.000002 as decimal(18, 15)) end as unit_price,
+        case position when 0 then 'USD' end as pricing_currency,
+        {_nulls("decimal(9, 6)", "multiplier")}, {_nulls("varchar", "period_type", "allowance_group")},
+        {_nulls("bigint", "allowance_units", "context_over_tokens", "context_up_to_tokens")},
+        {_nulls("integer", "week_minute_from", "week_minute_to")},
         case position when 1 then cast(0.15 as decimal(9, 8)) end as discount_share,
         date '2026-01-01' as valid_from, date '2026-01-02' as valid_to, false as is_list
     """),
@@ -182,9 +206,9 @@ def _retyped(column: str) -> str:
     return f"alter table {{table}} alter column {column} type double"
 
 
-def _landing_failures(subject: str, dropped_column: str) -> dict[str, str]:
+def _landing_failures(subject: str, dropped_column: str, *, may_be_empty: bool = False) -> dict[str, str]:
     return {
-        f"raw__{subject}_not_empty": _EMPTIED,
+        **({} if may_be_empty else {f"raw__{subject}_not_empty": _EMPTIED}),
         f"raw__{subject}_columns_present": _dropped(dropped_column),
         f"raw__{subject}_source_name_present": _set("source_name = null", "record_index = 0"),
         f"raw__{subject}_landed_at_present": _set("landed_at = null", "record_index = 0"),
@@ -199,6 +223,29 @@ def _dated_failures(subject: str, day_of: str) -> dict[str, str]:
         f"raw__{subject}_{day_of}_present": _set(f"{day_of} = null", "record_index = 0"),
         f"raw__{subject}_event_date_reconciled": _set("event_date = date '2026-07-02'"),
         f"raw__{subject}_{day_of}_within_range": _set(f"{day_of} = timestamptz '1970-01-20 15:00:00+00'"),
+    }
+
+
+def _rate_failures(kind: str) -> dict[str, str]:
+    gate = f"raw__{kind}_rates"
+    return {
+        **_landing_failures(f"{kind}_rates", "context_up_to_tokens"),
+        f"{gate}_provider_name_present": _set("provider_name = null"),
+        f"{gate}_model_id_present": _set("model_id = null"),
+        f"{gate}_unit_kind_present": _set("unit_kind = null"),
+        f"{gate}_unit_price_present": _set("unit_price = null"),
+        f"{gate}_pricing_currency_present": _set("pricing_currency = null"),
+        f"{gate}_service_tier_present": _set("service_tier = null"),
+        f"{gate}_known_from_present": _set("known_from = null"),
+        f"{gate}_unit_price_within_range": _set("unit_price = -0.000001"),
+        # 15 USD per million tokens, landed as the price of one thousand.
+        f"{gate}_usd_per_token_within_range": _set("unit_price = 0.015"),
+        f"{gate}_unit_kind_known": _set("unit_kind = 'audio_hours'"),
+        f"{gate}_validity_monotonic": _set("valid_to = valid_from"),
+        f"{gate}_context_over_tokens_within_range": _set("context_over_tokens = -1"),
+        f"{gate}_context_band_monotonic": _set("context_up_to_tokens = 200000", "record_index = 1"),
+        f"{gate}_week_window_within_range": _set("week_minute_to = null", "record_index = 1"),
+        f"{gate}_price_unique": _set("context_over_tokens = null, week_minute_from = null"),
     }
 
 
@@ -219,18 +266,24 @@ FAILURES: dict[str, str] = {
     "raw__usage_payloads_calls_call_id_present": _set("call_id = null"),
     "raw__usage_payloads_calls_dialect_type_present": _set("dialect_type = null"),
     "raw__usage_payloads_calls_usage_json_known": _set("usage_json = 'prompt_tokens: 10'"),
-    **_landing_failures("genai_prices_rates", "context_up_to_tokens"),
-    "raw__genai_prices_rates_provider_name_present": _set("provider_name = null"),
-    "raw__genai_prices_rates_model_id_present": _set("model_id = null"),
-    "raw__genai_prices_rates_unit_kind_present": _set("unit_kind = null"),
-    "raw__genai_prices_rates_usd_per_unit_present": _set("usd_per_unit = null"),
-    "raw__genai_prices_rates_known_from_present": _set("known_from = null"),
-    "raw__genai_prices_rates_usd_per_unit_within_range": _set("usd_per_unit = -0.000001"),
+    **{name: change for kind in RATE_KINDS for name, change in _rate_failures(kind).items()},
+    **_landing_failures("litellm_prices_multipliers", "region_id", may_be_empty=True),
+    "raw__litellm_prices_multipliers_provider_name_present": _set("provider_name = null"),
+    "raw__litellm_prices_multipliers_model_id_present": _set("model_id = null"),
+    "raw__litellm_prices_multipliers_region_id_present": _set("region_id = null"),
+    "raw__litellm_prices_multipliers_multiplier_present": _set("multiplier = null"),
+    # 10 % more, landed as a factor of 11.
+    "raw__litellm_prices_multipliers_multiplier_within_range": _set("multiplier = 11"),
+    **_landing_failures("litellm_prices_allowances", "period_type", may_be_empty=True),
+    "raw__litellm_prices_allowances_provider_name_present": _set("provider_name = null"),
+    "raw__litellm_prices_allowances_allowance_group_present": _set("allowance_group = null"),
+    "raw__litellm_prices_allowances_model_id_present": _set("model_id = null"),
+    "raw__litellm_prices_allowances_unit_kind_present": _set("unit_kind = null"),
+    "raw__litellm_prices_allowances_allowance_units_present": _set("allowance_units = null"),
+    "raw__litellm_prices_allowances_allowance_units_within_range": _set("allowance_units = 0"),
+    "raw__litellm_prices_allowances_period_type_known": _set("period_type = 'year'"),
+    "raw__litellm_prices_allowances_period_type_present": _set("period_type = null"),
     # 15 USD per million tokens, landed as the price of one thousand.
-    "raw__genai_prices_rates_usd_per_token_within_range": _set("usd_per_unit = 0.015"),
-    "raw__genai_prices_rates_unit_kind_known": _set("unit_kind = 'audio_hours'"),
-    "raw__genai_prices_rates_validity_monotonic": _set("valid_to = valid_from"),
-    "raw__genai_prices_rates_context_over_tokens_within_range": _set("context_over_tokens = -1"),
     **_landing_failures("genai_prices_model_patterns", "priority"),
     "raw__genai_prices_model_patterns_model_id_present": _set("model_id = null"),
     "raw__genai_prices_model_patterns_regex_present": _set("regex = null"),
@@ -244,7 +297,7 @@ FAILURES: dict[str, str] = {
     "raw__contract_files_terms_is_list_present": _set("is_list = null"),
     "raw__contract_files_terms_term_type_known": _set("term_type = 'rebate'"),
     "raw__contract_files_terms_discount_share_within_range": _set("discount_share = 1.5", "record_index = 1"),
-    "raw__contract_files_terms_usd_per_unit_within_range": _set("usd_per_unit = -1", "record_index = 0"),
+    "raw__contract_files_terms_unit_price_within_range": _set("unit_price = -1", "record_index = 0"),
     "raw__contract_files_terms_term_value_present": _set("discount_share = null"),
     "raw__contract_files_terms_validity_monotonic": _set("valid_to = valid_from"),
     **_landing_failures("focus_files_charges", "sku_id"),

@@ -76,11 +76,30 @@ def test_every_gate_fails_when_its_tables_are_empty(tmp_path: Path):
     with duckdb.connect(str(path)) as con:
         for table in TABLES:
             con.execute(f"delete from {table}")
-    results = evaluate_suites(database_path=path, suites=SUITES, run=RUN)
+    judged = [suite for suite in SUITES if not suite.may_be_empty]
+    results = evaluate_suites(database_path=path, suites=judged, run=RUN)
     # Whether columns exist is judged on columns; everything else judged no row.
     passed = {result.gate_name for result in results if result.is_passed}
     assert passed == {name for name in passed if name.endswith("_columns_present")}
     assert all(result.evaluated_count == 0 for result in results if result.gate_name not in passed)
+
+
+def test_suites_of_what_may_be_empty_pass_without_a_row_and_still_judge_the_columns(tmp_path: Path):
+    suites = [suite for suite in SUITES if suite.may_be_empty]
+    path = tmp_path / "empty.duckdb"
+    _build(path, *(suite.relation for suite in suites))
+    with duckdb.connect(str(path)) as con:
+        for suite in suites:
+            con.execute(f"delete from {suite.relation}")
+    assert all(result.is_passed for result in evaluate_suites(database_path=path, suites=suites, run=RUN))
+    with duckdb.connect(str(path)) as con:
+        for suite in suites:
+            con.execute(f"alter table {suite.relation} drop column provider_name")
+    failed = {
+        item.gate_name for item in evaluate_suites(database_path=path, suites=suites, run=RUN) if not item.is_passed
+    }
+    for suite in suites:
+        assert {f"raw__{suite.subject}_columns_present", f"raw__{suite.subject}_provider_name_present"} <= failed
 
 
 def test_raw_suites_judge_every_entity_that_a_connector_lands_by_its_own_columns():
@@ -93,6 +112,7 @@ def test_raw_suites_judge_every_entity_that_a_connector_lands_by_its_own_columns
     for suite in raw.SUITES:
         entity = landed[suite.relation]
         assert (suite.day_column is None) == (entity.day_column is None)
+        assert suite.may_be_empty == entity.may_be_empty
         columns = {*LANDING_COLUMNS.names, *entity.schema.names, suite.day_column}
         for spec in suite.specs:
             named = {*spec.kwargs.get("column_set", ()), spec.kwargs.get("column", "source_name")}

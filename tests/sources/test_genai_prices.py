@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from genai_prices.data import providers
+from genai_prices.data_units import unit_data
 from genai_prices.types import ModelPrice, TieredPrices
 
 from dagster_project.sources import genai_prices
+from dagster_project.sources._rates import COUNTED_KINDS, TOKEN_KINDS
 from tests.sources.pulling import NOW, Pulled, pull
 
 MTOK = Decimal(1_000_000)
@@ -43,8 +46,40 @@ def _of(
 
 def test_genai_prices_lands_every_price_and_pattern(prices: Pulled):
     for landing in prices.landings().values():
-        assert landing.rows_read == landing.rows_landed > 4_000
+        assert landing.rows_landed > 4_000
         assert landing.input_uri.startswith("package:genai-prices@")
+    assert prices.landings()["model_patterns"].rows_rejected == 0
+
+
+def test_genai_prices_names_a_unit_kind_or_a_reason_for_each_of_its_59_units():
+    keys = {unit["price_key"]: unit["per"] for unit in unit_data.values()}
+    assert len(keys) == 59
+    assert set(genai_prices.UNIT_KINDS) | set(genai_prices.NOT_APPLICABLE) == set(keys)
+    assert not set(genai_prices.UNIT_KINDS) & set(genai_prices.NOT_APPLICABLE)
+    assert set(genai_prices.UNIT_KINDS.values()) <= {*TOKEN_KINDS, *COUNTED_KINDS}
+    assert {key: genai_prices._PER_PRICING_UNIT[key.rpartition("_")[2]] for key in keys} == keys
+
+
+def test_genai_prices_lists_what_prices_no_call(prices: Pulled):
+    """Annotated pages, messages and citations have no unit kind; an hour of audio that is read is stated twice."""
+    file = prices.landings()["rates"].rejects_file
+    assert file is not None
+    rejected = pq.read_table(file.path).to_pylist()
+    assert Counter((row["reason_code"], row["reason"].partition(":")[0]) for row in rejected) == {
+        ("price_not_applicable", "input_annotated_document_kpages"): 10,
+        ("price_not_applicable", "input_text_messages_kcount"): 4,
+        ("price_not_applicable", "output_citation_mtok"): 1,
+        ("price_shadowed", "audio_hours"): 14,
+    }
+
+
+def test_genai_prices_prices_a_second_of_what_is_stated_by_the_hour(rates: list[dict[str, Any]]):
+    found = [rate for rate in rates if rate["pricing_unit"] == "hours"]
+    assert {rate["unit_kind"] for rate in found} == {"input_second"}
+    # The package has 24 prices of audio_hours, and 14 of input_audio_hours beside them.
+    assert Counter(rate["price_key"] for rate in found) == {"audio_hours": 24 - 14, "input_audio_hours": 14}
+    # The dearest hour costs 4.80: 4.80 / 3600 = 0.00133333..., cut at the 15th decimal.
+    assert max(rate["unit_price"] for rate in found) == Decimal("0.001333333333333")
 
 
 def test_genai_prices_has_every_model_of_every_provider(patterns: list[dict[str, Any]]):
@@ -62,23 +97,29 @@ def test_genai_prices_bounds_a_base_price_by_the_first_dated_one(rates: list[dic
     for kind, before, after in (("input", 10, 2), ("output", 40, 8)):
         history = {rate["valid_from"]: rate for rate in _of(rates, "openai", "o3", kind)}
         assert set(history) == {None, change}
-        assert (history[None]["usd_per_unit"] * MTOK, history[None]["valid_to"]) == (before, change)
-        assert (history[change]["usd_per_unit"] * MTOK, history[change]["valid_to"]) == (after, None)
+        assert (history[None]["unit_price"] * MTOK, history[None]["valid_to"]) == (before, change)
+        assert (history[change]["unit_price"] * MTOK, history[change]["valid_to"]) == (after, None)
 
 
 def test_genai_prices_lands_a_context_tier_as_its_own_rate(rates: list[dict[str, Any]]):
     base, above = _of(rates, "google", "gemini-2.5-pro", "input")
-    assert (base["context_over_tokens"], base["context_up_to_tokens"]) == (0, 200_000)
+    assert (base["context_over_tokens"], base["context_up_to_tokens"]) == (None, 200_000)
     assert (above["context_over_tokens"], above["context_up_to_tokens"]) == (200_000, None)
-    assert (base["usd_per_unit"] * MTOK, above["usd_per_unit"] * MTOK) == (Decimal("1.25"), Decimal("2.5"))
+    assert (base["unit_price"] * MTOK, above["unit_price"] * MTOK) == (Decimal("1.25"), Decimal("2.5"))
 
 
 def test_genai_prices_lands_time_windows_beside_the_dated_prices(rates: list[dict[str, Any]]):
+    """The peaks from 01:00 to 04:00 and from 06:00 to 10:00 are minutes 60 to 240 and 360 to 600 of each day."""
     found = _of(rates, "deepseek", "deepseek-v4-pro", "input")
-    windows = {(rate["off_peak_start_utc"], rate["off_peak_end_utc"]) for rate in found}
-    assert windows == {(None, None), ("01:00", "04:00"), ("06:00", "10:00")}
-    [peak] = [rate for rate in found if rate["off_peak_start_utc"] == "01:00"]
-    assert (peak["usd_per_unit"] * MTOK, peak["valid_from"], peak["valid_to"]) == (
+    windows = {(rate["week_minute_from"], rate["week_minute_to"]) for rate in found}
+    days = range(0, 7 * 1440, 1440)
+    assert windows == {
+        (None, None),
+        *((day + 60, day + 240) for day in days),
+        *((day + 360, day + 600) for day in days),
+    }
+    [peak] = [rate for rate in found if rate["week_minute_from"] == 60]
+    assert (peak["unit_price"] * MTOK, peak["valid_from"], peak["valid_to"]) == (
         Decimal("1.32"),
         None,
         None,
@@ -87,7 +128,7 @@ def test_genai_prices_lands_time_windows_beside_the_dated_prices(rates: list[dic
 
 def test_genai_prices_lands_variants_as_service_tiers(rates: list[dict[str, Any]]):
     [batch] = _of(rates, "openai", "gpt-4o", "input", "batch")
-    assert batch["usd_per_unit"] * MTOK == Decimal("1.25")
+    assert batch["unit_price"] * MTOK == Decimal("1.25")
     assert batch["valid_from"] == datetime(2026, 10, 14, tzinfo=UTC)
     tiers = {rate["service_tier"] for rate in rates}
     assert {"standard", "batch", "priority", "flex", "fast", "speed=fast", "route=mistral/eu"} <= tiers
@@ -96,7 +137,7 @@ def test_genai_prices_lands_variants_as_service_tiers(rates: list[dict[str, Any]
 
 def test_genai_prices_counts_one_unit_of_every_pricing_unit(rates: list[dict[str, Any]]):
     [search] = _of(rates, "openai", "gpt-4o", "web_search")
-    assert (search["usd_per_unit"], search["pricing_unit"]) == (Decimal("0.01"), "kcount")
+    assert (search["unit_price"], search["pricing_unit"]) == (Decimal("0.01"), "kcount")
     assert {rate["known_from"] for rate in rates} == {NOW}
 
 
@@ -116,29 +157,29 @@ def _instants() -> Iterator[datetime]:
 
 def _resolved(rates: list[dict[str, Any]], at: datetime) -> dict[tuple[str, int], Decimal]:
     """Give unit kind and context step to USD per unit of the rates that hold: a window goes before none."""
-    clock = at.strftime("%H:%M")
+    minute = (at.weekday() * 24 + at.hour) * 60 + at.minute
     found: dict[tuple[str, int], Decimal] = {}
-    for rate in sorted(rates, key=lambda item: item["off_peak_start_utc"] or ""):
-        start, end = rate["off_peak_start_utc"], rate["off_peak_end_utc"]
-        is_in_window = start is None or start <= clock < end
+    for rate in sorted(rates, key=lambda item: item["week_minute_from"] is not None):
+        start, end = rate["week_minute_from"], rate["week_minute_to"]
+        is_in_window = start is None or start <= minute < end
         has_begun = rate["valid_from"] is None or rate["valid_from"] <= at
         if is_in_window and has_begun and (rate["valid_to"] is None or at < rate["valid_to"]):
-            found[rate["unit_kind"], rate["context_over_tokens"]] = rate["usd_per_unit"]
+            found[rate["unit_kind"], rate["context_over_tokens"] or 0] = rate["unit_price"]
     return found
 
 
 def _as_the_package_says(prices: ModelPrice) -> dict[tuple[str, int], Decimal]:
     found: dict[tuple[str, int], Decimal] = {}
     for key, price in vars(prices).items():
-        if price is None:
+        if price is None or key in genai_prices.NOT_APPLICABLE:
             continue
-        kind = genai_prices._UNIT_KINDS.get(key, key)
-        digits = genai_prices._PER_PRICING_UNIT[key.rpartition("_")[2]]
+        kind = genai_prices.UNIT_KINDS[key]
+        per = {unit["price_key"]: unit["per"] for unit in unit_data.values()}[key]
         steps = [(0, price)]
         if isinstance(price, TieredPrices):
             steps = [(0, price.base), *((tier.start, tier.price) for tier in price.tiers)]
         for over, usd in steps:
-            found[kind, over] = usd.scaleb(-digits).quantize(Decimal("1E-15"))
+            found[kind, over] = (usd / per).quantize(Decimal("1E-15"))
     return found
 
 

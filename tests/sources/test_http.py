@@ -1,0 +1,228 @@
+"""Fetching: what is unchanged is not sent again, what fails is tried again, what is broken is not kept as whole."""
+
+import gzip
+import hashlib
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dagster_project.errors import PermanentSourceError, TransientSourceError
+from dagster_project.sources._http import HttpOptions, fetch, public_url
+from dagster_project.sources.litellm_prices import LitellmPricesOptions
+from dagster_project.warehouse.landing import SourceFailure
+from tests.sources.pulling import NOW, Pulled, pull
+from tests.sources.web import Answer, Web, serving
+
+QUICK = HttpOptions(timeout_seconds=5, pause_seconds=0, attempt_count=3)
+FEB = "Sun, 01 Feb 2026 00:00:00 GMT"
+
+
+def _prices(usd: str) -> bytes:
+    return f'{{"gpt-5": {{"litellm_provider": "openai", "input_cost_per_token": {usd}}}}}'.encode()
+
+
+def _fetched(web: Web, folder: Path, options: HttpOptions = QUICK) -> tuple[Path, list[float]]:
+    pauses: list[float] = []
+    return fetch(web.url, folder, options, sleep=pauses.append), pauses
+
+
+def test_fetch_keeps_the_content_under_its_hash(tmp_path: Path):
+    with serving(Answer(body=b"[]")) as web:
+        path, pauses = _fetched(web, tmp_path / "new")
+    assert path.read_bytes() == b"[]"
+    assert path.name == f"{hashlib.sha256(b'[]').hexdigest()[:32]}.json"
+    assert pauses == []
+
+
+def test_fetch_asks_with_what_the_server_called_the_version_and_reuses_the_file(tmp_path: Path):
+    named = Answer(body=b"[1]", headers={"ETag": '"one"', "Last-Modified": FEB})
+    with serving(named, Answer(304)) as web:
+        first, _ = _fetched(web, tmp_path)
+        second, _ = _fetched(web, tmp_path)
+    assert first == second
+    assert "if-none-match" not in web.requests[0]
+    assert (web.requests[1]["if-none-match"], web.requests[1]["if-modified-since"]) == ('"one"', FEB)
+
+
+def test_fetch_asks_for_all_of_it_again_when_the_kept_file_is_damaged(tmp_path: Path):
+    with serving(Answer(body=b"[1]", headers={"ETag": '"one"'})) as web:
+        path, _ = _fetched(web, tmp_path)
+        path.write_bytes(b"[1")
+        again, _ = _fetched(web, tmp_path)
+    assert again.read_bytes() == b"[1]"
+    assert "if-none-match" not in web.requests[1]
+
+
+def test_fetch_gives_the_changed_content_and_keeps_the_former(tmp_path: Path):
+    with serving(Answer(body=b"[1]", headers={"ETag": '"one"'}), Answer(body=b"[2]")) as web:
+        first, _ = _fetched(web, tmp_path)
+        second, _ = _fetched(web, tmp_path)
+    assert (first.read_bytes(), second.read_bytes()) == (b"[1]", b"[2]")
+
+
+def test_fetch_tries_again_after_a_server_error(tmp_path: Path):
+    with serving(Answer(500), Answer(503), Answer(body=b"[]")) as web:
+        path, pauses = _fetched(web, tmp_path)
+    assert path.read_bytes() == b"[]"
+    assert len(web.requests) == 3
+    assert len(pauses) == 2
+
+
+def test_fetch_waits_twice_as_long_each_time_with_jitter_and_as_long_as_it_is_asked_to(tmp_path: Path):
+    options = HttpOptions(timeout_seconds=5, pause_seconds=8, attempt_count=4)
+    with serving(Answer(500), Answer(429, headers={"Retry-After": "7"}), Answer(500), Answer(body=b"[]")) as web:
+        _, pauses = _fetched(web, tmp_path, options)
+    # 8 s, then what the server asks for, then 8 x 2 x 2 = 32 s; half of it or more each time.
+    assert 4 <= pauses[0] <= 8
+    assert pauses[1] == 7
+    assert 16 <= pauses[2] <= 32
+
+
+def test_fetch_never_waits_longer_than_a_minute(tmp_path: Path):
+    with serving(Answer(429, headers={"Retry-After": "86400"}), Answer(body=b"[]")) as web:
+        _, pauses = _fetched(web, tmp_path)
+    assert pauses == [60]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(500), "3 times: status 500"),
+        (Answer(body=b"[1, 2", announced_bytes=6), "3 times: "),
+        (Answer(body=gzip.compress(b"[]" * 99)[:20], headers={"Content-Encoding": "gzip"}), "ends early"),
+        (Answer(body=b"[1, 2]", headers={"Content-Encoding": "gzip"}), "is damaged"),
+    ],
+    ids=["server error", "truncated", "truncated in compression", "not compressed"],
+)
+def test_fetch_gives_up_on_what_does_not_come_whole(tmp_path: Path, answer: Answer, words: str):
+    with serving(answer) as web, pytest.raises(TransientSourceError, match=words):
+        _fetched(web, tmp_path)
+    assert len(web.requests) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fetch_decompresses_and_keeps_what_was_compressed(tmp_path: Path):
+    with serving(Answer(body=gzip.compress(b"[]"), headers={"Content-Encoding": "gzip"})) as web:
+        path, _ = _fetched(web, tmp_path)
+    assert path.read_bytes() == b"[]"
+
+
+def test_fetch_gives_up_on_a_server_that_is_silent(tmp_path: Path):
+    options = HttpOptions(timeout_seconds=0.2, pause_seconds=0, attempt_count=2)
+    with serving(Answer(is_silent=True)) as web, pytest.raises(TransientSourceError, match="2 times"):
+        _fetched(web, tmp_path, options)
+    assert len(web.requests) == 2
+
+
+def test_fetch_gives_up_when_nobody_answers(tmp_path: Path):
+    with serving(Answer()) as web:
+        pass
+    with pytest.raises(TransientSourceError, match=r"Fetched http://127\.0\.0\.1:"):
+        _fetched(web, tmp_path)
+
+
+@pytest.mark.parametrize("status", [401, 404, 304])
+def test_fetch_does_not_repeat_what_the_server_refuses(tmp_path: Path, status: int):
+    with serving(Answer(status)) as web, pytest.raises(PermanentSourceError, match=f"status {status}"):
+        _fetched(web, tmp_path)
+    assert len(web.requests) == 1
+
+
+def test_fetch_refuses_more_than_it_may_take_and_leaves_nothing(tmp_path: Path):
+    options = HttpOptions(max_bytes=10)
+    with serving(Answer(body=b"x" * 11)) as web, pytest.raises(PermanentSourceError, match="more than 10 bytes"):
+        _fetched(web, tmp_path, options)
+    assert list(tmp_path.iterdir()) == []
+    with serving(Answer(body=b"x" * 10)) as web:
+        assert _fetched(web, tmp_path, options)[0].stat().st_size == 10
+
+
+def test_public_url_shows_no_secret():
+    assert public_url("https://me:secret@prices.test:8443/a/b.json?key=secret#c") == "https://prices.test:8443/a/b.json"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "either `path`"),
+        ({"path": "a.json", "url": "https://prices.test/a"}, "either `path`"),
+        ({"url": "ftp://prices.test/a"}, "http:// or https://"),
+        ({"url": "prices.test/a"}, "http:// or https://"),
+        ({"url": "https://prices.test/a", "http": {"attempt_count": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_located_source_has_one_place(options: dict[str, Any], words: str):
+    with pytest.raises(ValidationError, match=words):
+        LitellmPricesOptions.model_validate({"name": "a", "kind": "litellm_prices", **options})
+
+
+# ---- a catalogue behind a URL
+
+
+def _pull(web: Web, folder: Path, day: int = 0) -> Pulled:
+    http = {"timeout_seconds": 5, "pause_seconds": 0, "attempt_count": 2}
+    return pull(folder, "litellm_prices", now=NOW + timedelta(days=day), url=web.url, http=http)
+
+
+def _in_force(pulled: Pulled) -> list[str]:
+    """The hashes of the rates' inputs that are current."""
+    return [item.input_sha256 for item in pulled.zone.current("litellm_prices") if item.entity == "rates"]
+
+
+def test_url_lands_as_its_file_and_not_again_when_unchanged(tmp_path: Path):
+    body = _prices("0.000002")
+    with serving(Answer(body=body, headers={"ETag": '"one"'}), Answer(304)) as web:
+        first = _pull(web, tmp_path)
+        second = _pull(web, tmp_path, day=1)
+    rates = first.landings()["rates"]
+    assert (rates.input_uri, rates.input_sha256) == (web.url, hashlib.sha256(body).hexdigest())
+    assert [str(row["unit_price"]) for row in first.rows("rates")] == ["0.000002000000000"]
+    assert second.results == first.results
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_transient", "words"),
+    [
+        (Answer(500), True, "status 500"),
+        (Answer(404), False, "status 404"),
+        (Answer(body=_prices("0.000003")[:-1]), False, "not valid JSON"),
+        (Answer(body=b"<html>Sorry</html>"), False, "not valid JSON"),
+        (Answer(body=b"[]"), False, "expected a JSON object of models"),
+        (Answer(body=b'{"error": "quota"}'), False, "none of its 1 entries has a price"),
+    ],
+    ids=["server error", "gone", "cut", "another format", "a list", "no prices"],
+)
+def test_last_good_version_stays_when_the_next_one_is_bad(
+    tmp_path: Path, answer: Answer, is_transient: bool, words: str
+):
+    good = Answer(body=_prices("0.000002"))
+    with serving(good, answer, answer) as web:
+        first = _pull(web, tmp_path).landings()["rates"].input_sha256
+        second = _pull(web, tmp_path, day=1)
+        assert _in_force(second) == [first]
+        web.answers[:] = [Answer(body=_prices("0.000003"))]
+        third = _pull(web, tmp_path, day=2).landings()["rates"].input_sha256
+    assert _in_force(second) == [third] != [first]
+    failure = second.failure
+    assert words in failure.message
+    assert failure.is_transient == is_transient
+    assert failure.last_good_at == NOW
+
+
+def test_without_a_good_version_nothing_stands_in(tmp_path: Path):
+    with serving(Answer(500)) as web:
+        failure = _pull(web, tmp_path).failure
+    assert isinstance(failure, SourceFailure)
+    assert failure.last_good_at is None
+
+
+def test_note_of_a_url_names_no_secret(tmp_path: Path):
+    with serving(Answer(body=b"[]", headers={"ETag": '"one"'})) as web:
+        fetch(f"{web.url}?key=secret", tmp_path, QUICK)
+    texts = [path.name + path.read_text(encoding="utf-8") for path in tmp_path.iterdir()]
+    assert json.loads(next(tmp_path.glob("*.note")).read_text(encoding="utf-8"))["etag"] == '"one"'
+    assert not any("secret" in text for text in texts)
