@@ -70,6 +70,7 @@ class KnownDifference:
         library: Whose calculator differs.
         version: The version that it was judged on.
         dimension: Pattern of the dimension.
+        service_tier: Pattern of the service tier.
         provider: Pattern of the provider's name.
         model: Pattern of the model's name.
         outcome: How the two differ.
@@ -82,6 +83,7 @@ class KnownDifference:
     library: str
     version: str
     dimension: str
+    service_tier: str
     provider: str
     model: str
     outcome: str
@@ -96,6 +98,7 @@ class KnownDifference:
         return (
             self.outcome == judgement.outcome
             and fnmatchcase(cell.dimension, self.dimension)
+            and fnmatchcase(cell.service_tier, self.service_tier)
             and fnmatchcase(cell.provider, self.provider)
             and fnmatchcase(cell.model, self.model)
         )

@@ -109,9 +109,13 @@ def litellm_calculator() -> Preparer:
                 audio_tokens=quantities.get("output_audio", 0),
             ),
         )
-        tier = cell["context"].get("service_tier")
+        context = cell["context"]
+        tier = context.get("service_tier")
+        for name in ("inference_geo", "speed"):
+            if name in context:
+                setattr(usage, name, context[name])
         is_embedding = "embedding" in quantities
-        call_type = "retrieve_batch" if tier == "batch" else "embedding" if is_embedding else "completion"
+        usual_type = "retrieve_batch" if tier == "batch" else "embedding" if is_embedding else "completion"
         at = datetime.fromisoformat(cell["at"])
 
         def price() -> Decimal:
@@ -123,7 +127,10 @@ def litellm_calculator() -> Preparer:
                     completion_tokens=whole_output,
                     usage_object=usage,
                     service_tier=None if tier == "batch" else tier,
-                    call_type=call_type,
+                    call_type=context.get("call_type", usual_type),
+                    rerank_billed_units={"search_units": 1},
+                    data_residency=context.get("data_residency"),
+                    vertex_location=context.get("vertex_location"),
                 )
             return Decimal(repr(sum(costs)))
 
@@ -142,8 +149,15 @@ def _litellm_provider(name: str) -> str:
 _LIBRARIES = {"genai_prices": genai_prices_calculator, "litellm": litellm_calculator}
 
 
+def refuse_network(event: str, _: tuple[Any, ...]) -> None:
+    """Audit hook: a calculator that looks up a host or connects to one fails."""
+    if event in {"socket.connect", "socket.getaddrinfo"}:
+        raise RuntimeError(f"a calculator tried the network: {event}")
+
+
 def main(library: str, grid: str, results: str, repeats: str = "0") -> None:
     """Price every cell and write the results."""
+    sys.addaudithook(refuse_network)
     prepare = _LIBRARIES[library]()
     cells = [json.loads(line) for line in Path(grid).read_text(encoding="utf-8").splitlines()]
     calculators = [prepare(cell) for cell in cells]

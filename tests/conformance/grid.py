@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from dagster_project.sources.litellm_prices import model_identity
+
 GENAI_PRICES = "genai_prices"
 LITELLM = "litellm"
 
@@ -62,17 +64,19 @@ class Cell:
         dimension: What the cell is about.
         provider: The library's own name of the provider.
         model: The library's own name of the model.
+        reported_model: The model's name as a feed of calls reports it.
         at: UTC instant of the call, ISO 8601.
         quantities: Units by disjoint unit kind.
         service_tier: The tier as the ledger names it.
-        context: What the calculator is told beside the usage (genai-prices' price context, litellm's tier).
-        region_id: Where the call was served; None when the price does not depend on it.
+        context: What the calculator is told beside the usage: genai-prices' price context, litellm's tier and region.
+        region_id: Where the call was served, as the ledger names it; None for everywhere.
     """
 
     cell_id: str
     dimension: str
     provider: str
     model: str
+    reported_model: str
     at: str
     quantities: Mapping[str, int]
     service_tier: str = "standard"
@@ -91,6 +95,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class _Model:
+    """Whose call a cell is."""
+
+    provider: str
+    name: str
+    reported_name: str
+    region_id: str | None = None
+
+
+@dataclass(frozen=True)
 class _Draft:
     """A cell that has no model yet."""
 
@@ -99,6 +113,7 @@ class _Draft:
     at: datetime = USUAL_AT
     service_tier: str = "standard"
     context: Mapping[str, str] = field(default_factory=dict)
+    region_id: str | None = None
 
 
 def write_cells(cells: Iterable[Cell], path: Path) -> None:
@@ -106,19 +121,21 @@ def write_cells(cells: Iterable[Cell], path: Path) -> None:
     path.write_text("".join(f"{json.dumps(asdict(cell))}\n" for cell in cells), encoding="utf-8")
 
 
-def _numbered(drafts: Iterable[tuple[str, str, _Draft]]) -> list[Cell]:
+def _numbered(drafts: Iterable[tuple[_Model, _Draft]]) -> list[Cell]:
     return [
         Cell(
             cell_id=f"{number:06d}",
             dimension=draft.dimension,
-            provider=provider,
-            model=model,
+            provider=model.provider,
+            model=model.name,
+            reported_model=model.reported_name,
             at=draft.at.isoformat(),
             quantities=draft.quantities,
             service_tier=draft.service_tier,
             context=draft.context,
+            region_id=draft.region_id or model.region_id,
         )
-        for number, (provider, model, draft) in enumerate(drafts)
+        for number, (model, draft) in enumerate(drafts)
     ]
 
 
@@ -141,7 +158,7 @@ def _around(threshold: int, mixed: Mapping[str, int] = _MIXED, **tier: Any) -> I
 def genai_prices_cells(providers: Iterable[Any]) -> list[Cell]:
     """Build the grid from genai-prices' providers."""
     return _numbered(
-        (provider.id, model.id, draft)
+        (_Model(provider.id, model.id, model.id), draft)
         for provider in providers
         for model in provider.models
         for draft in _genai_drafts(model)
@@ -226,11 +243,14 @@ _NOT_MODELS = {"sample_spec", "fallback_generalizations"}
 
 
 def litellm_cells(entries: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
-    """Build the grid from litellm's price file: model name to its prices."""
+    """Build the grid from litellm's price file: model name to its prices.
+
+    A feed reports a model by its own name and region, without the prefixes of the file's key.
+    """
     return _numbered(
-        (entry["litellm_provider"], model, draft)
-        for model, entry in entries.items()
-        if model not in _NOT_MODELS and _is_priced_by_tokens(entry)
+        (_Model(entry["litellm_provider"], name, *model_identity(name, entry["litellm_provider"])), draft)
+        for name, entry in entries.items()
+        if name not in _NOT_MODELS and _is_priced_by_tokens(entry)
         for draft in _litellm_drafts(entry)
     )
 
@@ -243,16 +263,23 @@ def _litellm_drafts(entry: Mapping[str, Any]) -> Iterator[_Draft]:
     if entry.get("mode") == "embedding":
         yield _Draft("embedding", _EMBEDDED)
         return
+    if entry.get("mode") == "rerank" and entry.get("input_cost_per_query"):
+        yield _Draft("rerank", {}, context={"call_type": "rerank"})
+        return
     yield from _usual()
     thresholds = sorted({*_key_thresholds(entry), *_range_thresholds(entry)})
     for threshold in thresholds:
         yield from _around(threshold)
+    if "fast" in entry.get("provider_specific_entry", {}):
+        yield _Draft("service_tier", _MIXED, service_tier="fast", context={"speed": "fast"})
     for service_tier in _litellm_tiers(entry):
         tier = {"service_tier": service_tier, "context": {"service_tier": service_tier}}
         yield _Draft("service_tier", _PLAIN, **tier)
         yield _Draft("service_tier", _MIXED, **tier)
         for threshold in thresholds:
             yield from _around(threshold, **tier)
+    for context, region_id in _litellm_regions(entry):
+        yield _Draft("region", _MIXED, context=context, region_id=region_id)
     for at in _off_peak_edges(entry.get("off_peak_pricing", {})):
         yield _Draft("off_peak", _MIXED, at)
 
@@ -271,6 +298,17 @@ def _litellm_tiers(entry: Mapping[str, Any]) -> list[str]:
     if any(key.endswith("_batches") for key in entry):
         tiers.add("batch")
     return sorted(tiers)
+
+
+def _litellm_regions(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, str], str]]:
+    """Give how litellm is told a place with prices of its own, and the place's name in the ledger."""
+    for place in ("eu", "us"):
+        if f"regional_processing_uplift_multiplier_{place}" in entry:
+            yield {"data_residency": place}, place
+    if "regional_endpoint_uplift_multiplier" in entry:
+        yield {"vertex_location": "us-east5"}, "regional"
+    if "us" in entry.get("provider_specific_entry", {}):
+        yield {"inference_geo": "us"}, "us"
 
 
 def _off_peak_edges(off_peak: Mapping[str, Any]) -> Iterator[datetime]:

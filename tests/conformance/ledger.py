@@ -1,5 +1,6 @@
 """The same grid, priced by the ledger: the library's rates landed by their connector, the cells as a feed of calls."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -104,7 +105,7 @@ def _row(cell: Cell) -> Mapping[str, Any]:
         "event_at": datetime.fromisoformat(cell.at),
         "call_id": cell.cell_id,
         "provider_name": cell.provider,
-        "model_name": cell.model,
+        "model_name": cell.reported_model,
         "operation_name": "embeddings" if "embedding" in cell.quantities else "chat",
         "service_tier": cell.service_tier,
         "region_id": cell.region_id,
@@ -114,9 +115,8 @@ def _row(cell: Cell) -> Mapping[str, Any]:
 
 
 def _write_reference(folder: Path) -> None:
-    """Write reference data without any row but one use case: the library's names are taken as they are."""
-    folder.mkdir()
-    rows = {"seed_use_cases.csv": "grid,Grid,grid,Grid,Grid,The grid of the comparison.,2020-01-01\n"}
-    for seed in DEFAULT_REFERENCE_DIR.glob("*.csv"):
+    """Copy the reference data but for its aliases: the library's names are taken as they are."""
+    shutil.copytree(DEFAULT_REFERENCE_DIR, folder)
+    for seed in folder.glob("seed_*_aliases.csv"):
         header = seed.read_text(encoding="utf-8").splitlines()[0]
-        (folder / seed.name).write_text(f"{header}\n{rows.get(seed.name, '')}", encoding="utf-8")
+        seed.write_text(f"{header}\n", encoding="utf-8")

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import agreement, libraries
+from tests.conformance import agreement, calculators, libraries
 from tests.conformance.agreement import Judgement, KnownDifference
 from tests.conformance.grid import GENAI_PRICES, LITELLM, USUAL_AT, Cell
 from tests.conformance.ledger import Charge
 from tests.conformance.libraries import Answer
 
-CELL = Cell("1", "off_peak", "deepseek", "deepseek-chat", USUAL_AT.isoformat(), {"input": 1000})
+CELL = Cell("1", "off_peak", "deepseek", "deepseek-chat", "deepseek-chat", USUAL_AT.isoformat(), {"input": 1000})
 KNOWN = KnownDifference(
     library=LITELLM,
     version="1.0",
     dimension="off_*",
+    service_tier="standard",
     provider="deepseek",
     model="deepseek-*",
     outcome="other_cost",
@@ -62,7 +63,9 @@ def test_unknown_difference_is_a_complaint_with_its_first_call():
     )
 
 
-@pytest.mark.parametrize("pattern", [{"dimension": "plain"}, {"provider": "openai"}, {"model": "other"}])
+@pytest.mark.parametrize(
+    "pattern", [{"dimension": "plain"}, {"service_tier": "batch"}, {"provider": "openai"}, {"model": "other"}]
+)
 def test_difference_outside_the_patterns_is_unknown_and_its_row_stale(pattern: dict[str, str]):
     unknown, stale = agreement.complaints([judged("1", "2")], [replace(KNOWN, **pattern)], "1.0")
     assert unknown.startswith("1 unknown differences, other_cost in off_peak")
@@ -102,14 +105,21 @@ def test_calculators_are_told_disjoint_kinds_once(library: str, tmp_path: Path):
     # gpt-4o at 2.50 / 1.25 / 10.00 USD per million; 1,000 input of which 800 cached, 100 output:
     # 200 * 2.50e-6 + 800 * 1.25e-6 + 100 * 10.00e-6 = 0.0005 + 0.0010 + 0.0010 = 0.0025
     quantities = {"input": 200, "cache_read": 800, "output": 100}
-    cell = Cell("1", "cache_read", "openai", "gpt-4o", USUAL_AT.isoformat(), quantities)
+    cell = Cell("1", "cache_read", "openai", "gpt-4o", "gpt-4o", USUAL_AT.isoformat(), quantities)
     answer = libraries.ask(library, [cell], tmp_path)["1"]
     assert answer.cost_usd is not None
     assert abs(answer.cost_usd - Decimal("0.0025")) <= Decimal("1e-15")
 
 
+@pytest.mark.parametrize("event", ["socket.connect", "socket.getaddrinfo"])
+def test_calculators_may_not_reach_the_network(event: str):
+    with pytest.raises(RuntimeError, match=f"tried the network: {event}"):
+        calculators.refuse_network(event, ())
+    calculators.refuse_network("open", ())
+
+
 def test_calculator_that_does_not_know_a_model_refuses(tmp_path: Path):
-    cell = Cell("1", "plain", "openai", "no-such-model", USUAL_AT.isoformat(), {"input": 1})
+    cell = Cell("1", "plain", "openai", "no-such-model", "no-such-model", USUAL_AT.isoformat(), {"input": 1})
     answer = libraries.ask(GENAI_PRICES, [cell], tmp_path)["1"]
     assert answer.cost_usd is None
     assert answer.refusal.startswith("KeyError")
