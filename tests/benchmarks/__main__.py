@@ -1,8 +1,9 @@
-"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d]`.
+"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d,e]`.
 
 (a) landed calls to priced ledger, as a ratio to the shortest SQL that writes the same costs; (b) a whole run;
 (c) a day with ten times the history, as a ratio to the same day without; (d) a run with nothing to do, and with an
-empty day. Each figure stands beside its aim; nothing passes or fails.
+empty day; (e) calls priced per second, against the calculators of litellm and genai-prices. Each figure stands beside
+its aim; nothing passes or fails.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks import pipeline, pricing
+from tests.benchmarks import calculators, pipeline, pricing
 from tests.benchmarks.company import MODEL_COUNT
 from tests.benchmarks.measure import Measurement, measure
 
@@ -29,6 +30,7 @@ SHORT_HISTORY_DAYS = 10
 LONG_HISTORY_DAYS = 100
 REPEATS = 3
 SMALL_CALLS_PER_DAY = 1_000
+CALCULATOR_AIMS = {"litellm": 250, "genai_prices": 120}
 
 _GIB = 1 << 30
 _CONSOLE = Console(highlight=False, width=120)
@@ -37,9 +39,9 @@ _CONSOLE = Console(highlight=False, width=120)
 def main(arguments: Sequence[str]) -> None:
     """Run the chosen benchmarks one after the other."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--calls", type=int, default=10_000_000, help="calls of (a) and (b); default 10 million")
+    parser.add_argument("--calls", type=int, default=10_000_000, help="calls of (a), (b) and (e); default 10 million")
     parser.add_argument("--calls-per-day", type=int, default=CALLS_PER_DAY, help="calls of a day of (c)")
-    parser.add_argument("--only", default="a,b,c,d", help="which to run, comma-separated; default all")
+    parser.add_argument("--only", default="a,b,c,d,e", help="which to run, comma-separated; default all")
     parser.add_argument("--work-dir", type=Path, help="where to write; default a temporary folder that is deleted")
     options = parser.parse_args(arguments)
     benchmarks: dict[str, Callable[[Path], None]] = {
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         "b": lambda folder: report_whole_run(folder, options.calls),
         "c": lambda folder: report_history(folder, options.calls_per_day),
         "d": report_overhead,
+        "e": lambda folder: report_calculators(folder, options.calls),
     }
     chosen = options.only.split(",")
     unknown = sorted(set(chosen) - set(benchmarks))
@@ -141,6 +144,24 @@ def report_overhead(folder: Path) -> None:
     _say(f"one empty day built, whole process {middle.process_s:6.1f} s    (aim: at most 12), {_gib(middle)}")
     _say(f"built {middle.found['ranges']}, imports before the job {middle.found['import_s']:.1f} s")
     _steps(middle)
+
+
+def report_calculators(folder: Path, calls: int) -> None:
+    """Report (e)."""
+    _title(f"(e) Calls priced per second: {calls:,} landed calls against the libraries' calculators, warm")
+    where = {"folder": str(folder)}
+    measure(pricing.generate_landed, **where, calls=calls, days=DAYS)
+    by_dbt = measure(pricing.price_by_dbt, **where)
+    again = measure(pricing.price_again, **where)
+    ledger = {"whole ledger": calls / by_dbt.found["seconds"], "pricing alone": calls / again.found["seconds"]}
+    for name, per_second in ledger.items():
+        _say(f"{name:<14} {per_second:14,.0f} calls per second")
+    _say(f"same costs both times: {'yes' if _is_same(by_dbt, again) else 'NO'}")
+    for library, aim in CALCULATOR_AIMS.items():
+        speed = measure(calculators.time_library, **where, library=library).found
+        per_second = speed["call_count"] / speed["seconds"]
+        ratios = ", ".join(f"{name} {ours / per_second:,.0f}x" for name, ours in ledger.items())
+        _say(f"{library:<14} {per_second:14,.0f} calls per second; {ratios}    (aim: at least {aim}x)")
 
 
 def _stage_seconds(run: Measurement) -> dict[str, float]:

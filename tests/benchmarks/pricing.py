@@ -124,6 +124,18 @@ def price_by_dbt(folder: str) -> Mapping[str, Any]:
     return {"seconds": seconds, "totals": totals, "folder_s": folder_s, "node_s": node_s, "bytes": size}
 
 
+def price_again(folder: str) -> Mapping[str, Any]:
+    """Run the ledger's own pricing of the built company once more and only add up its costs: nothing is written."""
+    settings = Company(Path(folder)).settings()
+    variables = {**window_vars(BEFORE_ALL, AFTER_ALL), "calendar_start_date": settings.start_date.isoformat()}
+    (node,) = DbtProject(settings).build(["fct_calls"], exclude=_WITHOUT, variables=variables, command="compile")
+    with open_warehouse(settings) as con:
+        started = time.perf_counter()
+        totals = con.execute(_TOTALS_SQL.format(table=f"({node.compiled_sql})")).fetchone()
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "totals": totals}
+
+
 def write_again(folder: str) -> Mapping[str, Any]:
     """Write the finished ledger a second time: what its columns cost whoever prices them."""
     settings = Company(Path(folder)).settings()

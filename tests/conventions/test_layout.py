@@ -40,7 +40,7 @@ def test_no_file_is_too_large_to_be_source(own_files: list[Path], repository: Pa
 
 
 def test_every_package_of_the_tests_mirrors_one_of_the_project(repository: Path):
-    own = {"conventions", "dbt", "integration", "faults", "benchmarks", "fixtures"}
+    own = {"conventions", "dbt", "integration", "faults", "benchmarks", "conformance", "fixtures"}
     packages = {path.name for path in (repository / "dagster_project").iterdir() if path.is_dir()}
     folders = {path.name for path in (repository / "tests").iterdir() if path.is_dir()} - {"__pycache__"}
     assert folders - own - packages == set()
