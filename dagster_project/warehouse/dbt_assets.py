@@ -102,7 +102,7 @@ def dbt_stage_assets(
         parts: What the configuration feeds; a test tagged `needs_<part>` is left out without that part.
     """
     manifest = project.manifest()
-    exclude = ["resource_type:unit_test", *_tests_without_subject(manifest, parts)]
+    exclude = ["resource_type:unit_test", *tests_without_subject(manifest, parts)]
     return [
         _folder_assets(settings, project, manifest, folder, partitions, exclude=exclude) for folder in folders(manifest)
     ]
@@ -306,7 +306,7 @@ def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return next(name for name in test["depends_on"]["nodes"] if name in manifest["nodes"])
 
 
-def _tests_without_subject(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[str]:
+def tests_without_subject(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[str]:
     """Selectors of the tests that judge what this company does not have."""
     tags = {tag for node in manifest["nodes"].values() for tag in node.get("tags", []) if tag.startswith("needs_")}
     return [f"tag:{tag}" for tag in sorted(tags) if tag.removeprefix("needs_") not in parts]

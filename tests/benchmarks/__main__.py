@@ -25,6 +25,13 @@ from tests.benchmarks.company import MODEL_COUNT
 from tests.benchmarks.measure import Measurement, measure
 
 DAYS = 90
+MANY_MODELS, MANY_RATES = 5_000, 20_000
+CARD_MODELS = (
+    "int_pricing__rates",
+    "int_pricing__model_matches",
+    "int_pricing__segment_prices",
+    "int_pricing__rate_cards",
+)
 CALLS_PER_DAY = 50_000
 SHORT_HISTORY_DAYS = 10
 LONG_HISTORY_DAYS = 100
@@ -148,15 +155,23 @@ def report_overhead(folder: Path) -> None:
 
 def report_calculators(folder: Path, calls: int) -> None:
     """Report (e)."""
-    _title(f"(e) Calls priced per second: {calls:,} landed calls against the libraries' calculators, warm")
+    _title(
+        f"(e) Calls priced per second: {calls:,} landed calls, {MANY_MODELS:,} models with {MANY_RATES:,} dated rates"
+    )
     where = {"folder": str(folder)}
-    measure(pricing.generate_landed, **where, calls=calls, days=DAYS)
+    rate_periods = MANY_RATES // MANY_MODELS
+    measure(pricing.generate_landed, **where, calls=calls, days=DAYS, models=MANY_MODELS, rate_periods=rate_periods)
     by_dbt = measure(pricing.price_by_dbt, **where)
-    again = measure(pricing.price_again, **where)
-    ledger = {"whole ledger": calls / by_dbt.found["seconds"], "pricing alone": calls / again.found["seconds"]}
+    alone = measure(pricing.price_only, **where)
+    seconds, by_hand_s = alone.found["seconds"], alone.found["by_hand_seconds"]
+    _say(f"pricing alone {seconds:6.1f} s, {_gib(alone)}; hand-written SQL {by_hand_s:.1f} s")
+    _say(f"ratio         {seconds / by_hand_s:6.2f}    (aim: at most 1.5)")
+    _say(f"rate cards    {sum(by_dbt.found['node_s'][name] for name in CARD_MODELS):6.1f} s")
+    is_same = by_dbt.found["totals"] == alone.found["totals"] == alone.found["by_hand_totals"]
+    _say(f"same calls and costs, to the last digit: {'yes' if is_same else 'NO'}")
+    ledger = {"whole ledger": calls / by_dbt.found["seconds"], "pricing alone": calls / seconds}
     for name, per_second in ledger.items():
         _say(f"{name:<14} {per_second:14,.0f} calls per second")
-    _say(f"same costs both times: {'yes' if _is_same(by_dbt, again) else 'NO'}")
     for library, aim in CALCULATOR_AIMS.items():
         speed = measure(calculators.time_library, **where, library=library).found
         per_second = speed["call_count"] / speed["seconds"]

@@ -5,7 +5,7 @@ What is measured on it belongs to the other modules.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -27,6 +27,8 @@ RATE_DAYS = 15
 DISCOUNT_SHARE = Decimal("0.12")
 DISCOUNT_DAY = 20
 RATE_PERIODS = 8
+
+ListPrice = tuple[str, date, date, dict[str, Decimal]]
 
 _PRICE_STEP = Decimal("1E-15")
 _KINDS = {"input": Decimal(1), "cache_read": Decimal("0.1"), "output": Decimal(4)}
@@ -64,7 +66,7 @@ _CALL_COLUMNS = {
     "event_at": "day_at + to_microseconds(cast(86_400_000_000 * i // day_calls + hash(i, day) % 1000 as bigint))",
     "call_id": "concat(day_text, '-', i)",
     "provider_name": "'bench'",
-    "model_name": f"printf('bench-model-%02d', hash(i // 7, day) % {MODEL_COUNT})",
+    "model_name": "printf('bench-model-%04d', hash(i // 7, day) % model_count)",
     "operation_name": "'chat'",
     "service_tier": "'standard'",
     "use_case_id": f"printf('bench_case_%02d', (i // {CALLS_PER_INSTANCE}) % {USE_CASE_COUNT})",
@@ -111,13 +113,14 @@ class Company:
         """The configuration, with its state in the company's folder."""
         return load_settings(config_path=self.folder / "company.yaml", state_dir=self.folder / "state", environ={})
 
-    def found(self, *, days: int) -> None:
-        """Write configuration, reference data and rates for a period."""
+    def found(self, *, days: int, models: int = MODEL_COUNT, rate_periods: int = RATE_PERIODS) -> None:
+        """Write configuration, reference data and rates for a period; every model has a price per rate period."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.end_on(days)
         _write_reference(self.folder / "reference")
-        _write_terms(self.terms_path)
-        pq.write_table(_rate_table(), self.rates_path)
+        prices = list(_list_prices(models, rate_periods))
+        _write_terms(self.terms_path, prices)
+        pq.write_table(_rate_table(prices), self.rates_path)
 
     def end_on(self, days: int) -> None:
         """Say that the period, and what is known, ends after so many days."""
@@ -145,7 +148,7 @@ class Company:
                 """
                 _copy(con, scores, self.folder / "scores" / f"{_date(day)}.parquet")
 
-    def land(self, *, calls: int, days: int) -> None:
+    def land(self, *, calls: int, days: int, models: int = MODEL_COUNT) -> None:
         """Write calls in the landing schema, without a pull."""
         landed = {
             "source_name": "'bench_calls'",
@@ -158,14 +161,20 @@ class Company:
             for day in range(days):
                 folder = self.landed_dir / f"event_date={_date(day)}"
                 folder.mkdir(parents=True, exist_ok=True)
-                _copy(con, _day_sql(day, calls // days, [*CALLS.schema.names], landed), folder / "calls.parquet")
+                _copy(
+                    con,
+                    _day_sql(day, calls // days, [*CALLS.schema.names], landed, models=models),
+                    folder / "calls.parquet",
+                )
 
 
 def _date(day: int) -> date:
     return START_DATE + timedelta(days=day)
 
 
-def _day_sql(day: int, call_count: int, names: list[str], extra: dict[str, str] | None = None) -> str:
+def _day_sql(
+    day: int, call_count: int, names: list[str], extra: dict[str, str] | None = None, *, models: int = MODEL_COUNT
+) -> str:
     columns = dict(extra or {})
     for name in names:
         missing = f"cast(null as {_sql_type(CALLS.schema.field(name).type)})"
@@ -175,7 +184,7 @@ def _day_sql(day: int, call_count: int, names: list[str], extra: dict[str, str] 
         select {body}
         from (
             select
-                range as i, {call_count} as day_calls, {day} as day, '{_date(day)}' as day_text,
+                range as i, {call_count} as day_calls, {models} as model_count, {day} as day, '{_date(day)}' as day_text,
                 timestamptz '{_date(day)} 00:00:00+00' as day_at
             from range({call_count})
         )
@@ -206,36 +215,36 @@ def _write_reference(folder: Path) -> None:
         (folder / seed.name).write_text(text, encoding="utf-8")
 
 
-def _list_prices() -> Iterator[tuple[str, date, date, dict[str, Decimal]]]:
+def _list_prices(models: int, rate_periods: int) -> Iterator[ListPrice]:
     """Give model, first day, first day after, and USD per million by unit kind: a price falls every 15 days."""
-    for model in range(MODEL_COUNT):
-        for period in range(RATE_PERIODS):
+    for model in range(models):
+        for period in range(rate_periods):
             base = Decimal(100 + 7 * model - 3 * period) / 100
             first = _date(RATE_DAYS * period)
-            after = _date(RATE_DAYS * (period + 1)) if period < RATE_PERIODS - 1 else date(2099, 1, 1)
-            yield f"bench-model-{model:02d}", first, after, {kind: base * weight for kind, weight in _KINDS.items()}
+            after = _date(RATE_DAYS * (period + 1)) if period < rate_periods - 1 else date(2099, 1, 1)
+            yield f"bench-model-{model:04d}", first, after, {kind: base * weight for kind, weight in _KINDS.items()}
 
 
 def _is_discounted(model: str) -> bool:
     return int(model[-2:]) % 5 == 0
 
 
-def _write_terms(path: Path) -> None:
+def _write_terms(path: Path, list_prices: Sequence[ListPrice]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_TERM_COLUMNS)
-        for model, first, after, prices in _list_prices():
+        for model, first, after, prices in list_prices:
             for kind, usd in prices.items():
                 known = (usd, "", "standard", first, after, first, "true", "Generated")
                 writer.writerow(("bench-card", "bench", model, "unit_price", kind, *known))
-        for model in sorted({model for model, *_ in _list_prices() if _is_discounted(model)}):
+        for model in sorted({model for model, *_ in list_prices if _is_discounted(model)}):
             dated = (_date(DISCOUNT_DAY), "", _date(DISCOUNT_DAY), "false", "Generated")
             writer.writerow(("bench-2026", "bench", model, "percentage_discount", "", "", DISCOUNT_SHARE, "", *dated))
 
 
-def _rate_table() -> pa.Table:
+def _rate_table(list_prices: Sequence[ListPrice]) -> pa.Table:
     rows = []
-    for model, first, after, prices in _list_prices():
+    for model, first, after, prices in list_prices:
         unit = {kind: usd / 1_000_000 for kind, usd in prices.items()}
         cut = min(max(_date(DISCOUNT_DAY), first), after) if _is_discounted(model) else after
         for begin, end, paid_share in ((first, cut, Decimal(1)), (cut, after, 1 - DISCOUNT_SHARE)):

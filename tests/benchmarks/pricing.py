@@ -9,21 +9,20 @@ from typing import Any
 
 import duckdb
 
+from dagster_project.build import configured_parts
+from dagster_project.settings import Settings
 from dagster_project.sources import discover
 from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DbtProject, window_vars
+from dagster_project.warehouse.dbt_assets import tests_without_subject
 from dagster_project.warehouse.landing import LandingZone, pull_source
 from dagster_project.warehouse.raw import refresh_views
-from tests.benchmarks.company import Company
+from tests.benchmarks.company import MODEL_COUNT, RATE_PERIODS, Company
 
 FOLDERS = (
     "intermediate.usage", "intermediate.pricing", "intermediate.capacity", "marts.core", "marts.cost",
 )  # fmt: skip
-_WITHOUT = ["resource_type:unit_test", *(f"tag:needs_{part}" for part in (
-    "commitments", "deployments", "deployed_capacity", "invoices", "kpis", "genai_prices", "otlp_files",
-))]  # fmt: skip
-
 _MEMORY_LIMIT = "4GB"
 
 _YARDSTICK_SQL = """
@@ -68,11 +67,13 @@ class _LandedCalls:
         return self.zone.reject_paths(kind, entity)
 
 
-def generate_landed(folder: str, calls: int, days: int) -> Mapping[str, Any]:
+def generate_landed(
+    folder: str, calls: int, days: int, models: int = MODEL_COUNT, rate_periods: int = RATE_PERIODS
+) -> Mapping[str, Any]:
     """Make the company and its landed calls."""
     company = Company(Path(folder))
-    company.found(days=days)
-    company.land(calls=calls, days=days)
+    company.found(days=days, models=models, rate_periods=rate_periods)
+    company.land(calls=calls, days=days, models=models)
     return {"bytes": sum(path.stat().st_size for path in company.landed_dir.rglob("*.parquet"))}
 
 
@@ -104,13 +105,14 @@ def price_by_dbt(folder: str) -> Mapping[str, Any]:
     with open_warehouse(settings) as con:
         refresh_views(con, _LandedCalls(company, zone), connectors.values())
     variables = {**window_vars(BEFORE_ALL, AFTER_ALL), "calendar_start_date": settings.start_date.isoformat()}
-    project.build(["resource_type:seed", "fqn:tokenledger.staging"], exclude=_WITHOUT, variables=variables)
+    without = _without(settings, project)
+    project.build(["resource_type:seed", "fqn:tokenledger.staging"], exclude=without, variables=variables)
     folder_s: dict[str, float] = {}
     node_s: dict[str, float] = defaultdict(float)
     started = time.perf_counter()
     for name in FOLDERS:
         begun = time.perf_counter()
-        nodes = project.build([f"fqn:tokenledger.{name}"], exclude=_WITHOUT, variables=variables)
+        nodes = project.build([f"fqn:tokenledger.{name}"], exclude=without, variables=variables)
         folder_s[name] = time.perf_counter() - begun
         broken = [f"{node.name}: {node.message}" for node in nodes if not node.is_ok]
         if broken:
@@ -124,16 +126,36 @@ def price_by_dbt(folder: str) -> Mapping[str, Any]:
     return {"seconds": seconds, "totals": totals, "folder_s": folder_s, "node_s": node_s, "bytes": size}
 
 
-def price_again(folder: str) -> Mapping[str, Any]:
-    """Run the ledger's own pricing of the built company once more and only add up its costs: nothing is written."""
-    settings = Company(Path(folder)).settings()
+def price_only(folder: str) -> Mapping[str, Any]:
+    """Price the landed calls of the built company once more and only add up their costs: nothing is written.
+
+    Returns:
+        Seconds and totals of the ledger's own statement, and of the hand-written one (`by_hand_seconds`).
+    """
+    company = Company(Path(folder))
+    settings = company.settings()
     variables = {**window_vars(BEFORE_ALL, AFTER_ALL), "calendar_start_date": settings.start_date.isoformat()}
-    (node,) = DbtProject(settings).build(["fct_calls"], exclude=_WITHOUT, variables=variables, command="compile")
+    (node,) = DbtProject(settings).build(
+        ["fct_calls"], exclude=["resource_type:test", "resource_type:unit_test"], variables=variables, command="compile"
+    )
+    by_hand = _YARDSTICK_SQL.format(landed=company.landed_dir, rates=company.rates_path)
     with open_warehouse(settings) as con:
-        started = time.perf_counter()
-        totals = con.execute(_TOTALS_SQL.format(table=f"({node.compiled_sql})")).fetchone()
-        seconds = time.perf_counter() - started
-    return {"seconds": seconds, "totals": totals}
+        seconds, totals = _timed(con, node.compiled_sql)
+        by_hand_seconds, by_hand_totals = _timed(con, by_hand.removeprefix("\ncreate table costs as\n"))
+    return {
+        "seconds": seconds, "totals": totals, "by_hand_seconds": by_hand_seconds, "by_hand_totals": by_hand_totals,
+    }  # fmt: skip
+
+
+def _timed(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[float, Any]:
+    started = time.perf_counter()
+    totals = con.execute(_TOTALS_SQL.format(table=f"({sql})")).fetchone()
+    return time.perf_counter() - started, totals
+
+
+def _without(settings: Settings, project: DbtProject) -> list[str]:
+    """Selectors of the tests that judge what the company does not have."""
+    return ["resource_type:unit_test", *tests_without_subject(project.manifest(), configured_parts(settings))]
 
 
 def write_again(folder: str) -> Mapping[str, Any]:

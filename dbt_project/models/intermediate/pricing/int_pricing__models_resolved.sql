@@ -20,6 +20,7 @@ model_aliases as (
 terms as (
     select distinct
         provider_name,
+        lower(model_pattern) as model_pattern,
         model_like
     from {{ ref('stg_contract_files__terms') }}
     where term_type = 'unit_price'
@@ -50,13 +51,23 @@ by_contract as (
     select
         named.reported_provider_name,
         named.reported_model_name,
-        max(lower(named.reported_model_name)) as model_id
+        lower(named.reported_model_name) as model_id
     from named
     inner join terms
         on
             named.provider_name = terms.provider_name
+            and lower(named.reported_model_name) = terms.model_pattern
+    union
+    select
+        named.reported_provider_name,
+        named.reported_model_name,
+        lower(named.reported_model_name) as model_id
+    from named
+    inner join terms
+        on
+            named.provider_name = terms.provider_name
+            and terms.model_pattern like '%*%'
             and lower(named.reported_model_name) like terms.model_like escape '!'
-    group by named.reported_provider_name, named.reported_model_name
 ),
 
 final as (

@@ -101,12 +101,52 @@ groups as (
             and reported.reported_model_name = resolved.reported_model_name
 ),
 
+patterns as (
+    {% for relation, pattern in [('rates', 'model_id'), ('multipliers', 'model_id'), ('contract_terms', 'model_pattern')] -%}
+    select
+        provider_name,
+        lower({{ pattern }}) as model_pattern,
+        model_like
+    from {{ relation }}
+    where model_like is not null
+    {{ 'union' if not loop.last }}
+    {% endfor %}
+),
+
+-- Most patterns are a model's whole name, and need no search.
+pattern_matches as (
+    {% for name in ['lower(groups.model_id)', 'groups.lookup_name'] -%}
+    select
+        groups.*,
+        patterns.model_pattern
+    from groups
+    inner join patterns
+        on
+            groups.provider_name = patterns.provider_name
+            and {{ name }} = patterns.model_pattern
+    union
+    {% endfor %}
+    select
+        groups.*,
+        patterns.model_pattern
+    from groups
+    inner join patterns
+        on
+            groups.provider_name = patterns.provider_name
+            and patterns.model_pattern like '%*%'
+            and (
+                lower(groups.model_id) like patterns.model_like escape '!'
+                or groups.lookup_name like patterns.model_like escape '!'
+            )
+),
+
 -- A tier's card holds its own prices and, for kinds it does not name, the standard ones; so does a region's.
 group_rates as (
     {% for is_stated in [false, true] -%}
+    {%- set groups = 'pattern_matches' if is_stated else 'groups' -%}
     select
         {% for column in group_columns -%}
-        groups.{{ column }},
+        {{ groups }}.{{ column }},
         {% endfor -%}
         rates.rate_id,
         rates.source_name,
@@ -124,17 +164,14 @@ group_rates as (
         rates.is_threshold_inclusive,
         rates.valid_from_at,
         rates.valid_to_at,
-        case when rates.service_tier = groups.service_tier then 1 else 2 end as tier_rank
-    from groups
+        case when rates.service_tier = {{ groups }}.service_tier then 1 else 2 end as tier_rank
+    from {{ groups }}
     {% if is_stated -%}
     inner join rates
         on
             rates.source_rank = 0
-            and groups.provider_name = rates.provider_name
-            and (
-                lower(groups.model_id) like rates.model_like escape '!'
-                or groups.lookup_name like rates.model_like escape '!'
-            )
+            and pattern_matches.provider_name = rates.provider_name
+            and pattern_matches.model_pattern = lower(rates.model_id)
     {% else -%}
     inner join matches
         on
@@ -148,8 +185,8 @@ group_rates as (
             and rates.source_rank > 0
     {% endif -%}
     where
-        rates.service_tier in (groups.service_tier, 'standard')
-        and {{ region_covers('rates.region_id', 'groups.region_key') }}
+        rates.service_tier in ({{ groups }}.service_tier, 'standard')
+        and {{ region_covers('rates.region_id', groups ~ '.region_key') }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
@@ -158,7 +195,7 @@ group_rates as (
 group_terms as (
     select
         {% for column in group_columns -%}
-        groups.{{ column }},
+        pattern_matches.{{ column }},
         {% endfor -%}
         contract_terms.contract_id,
         contract_terms.term_type,
@@ -177,23 +214,22 @@ group_terms as (
         case when contract_terms.service_tier is null then 2 else 1 end as tier_rank,
         case when contract_terms.region_id is null then 2 else 1 end as region_rank,
         case when contract_terms.term_type = 'unit_price' then 1 else 2 end as type_rank
-    from groups
+    from pattern_matches
     inner join contract_terms
         on
-            groups.provider_name = contract_terms.provider_name
-            and (
-                lower(groups.model_id) like contract_terms.model_like escape '!'
-                or groups.lookup_name like contract_terms.model_like escape '!'
-            )
-            and (contract_terms.service_tier is null or groups.service_tier = contract_terms.service_tier)
-            and {{ region_covers('lower(contract_terms.region_id)', 'groups.region_key') }}
+            pattern_matches.provider_name = contract_terms.provider_name
+            and pattern_matches.model_pattern = lower(contract_terms.model_pattern)
+            and (contract_terms.service_tier is null or pattern_matches.service_tier = contract_terms.service_tier)
+            and {{ region_covers('lower(contract_terms.region_id)', 'pattern_matches.region_key') }}
 ),
 
 -- What a region and a tier do to the list prices of tokens.
 group_multipliers as (
+    {% for is_stated in [false, true] -%}
+    {%- set groups = 'pattern_matches' if is_stated else 'groups' -%}
     select
         {% for column in group_columns -%}
-        groups.{{ column }},
+        {{ groups }}.{{ column }},
         {% endfor -%}
         multipliers.multiplier_id,
         multipliers.multiplier,
@@ -203,29 +239,30 @@ group_multipliers as (
         case when multipliers.region_id is null then 'tier' else 'region' end as multiplier_type,
         case when multipliers.service_tier is null then 2 else 1 end as tier_rank,
         length(coalesce(multipliers.region_id, '')) as region_length
-    from groups
-    left join matches
+    from {{ groups }}
+    {% if is_stated -%}
+    inner join multipliers
+        on
+            multipliers.model_like is not null
+            and pattern_matches.provider_name = multipliers.provider_name
+            and pattern_matches.model_pattern = lower(multipliers.model_id)
+    {% else -%}
+    inner join matches
         on
             groups.reported_provider_name = matches.reported_provider_name
             and groups.reported_model_name = matches.reported_model_name
     inner join multipliers
         on
-            (
-                (
-                    matches.source_name = multipliers.source_name
-                    and matches.rate_provider_name = multipliers.provider_name
-                    and matches.model_id = multipliers.model_id
-                )
-                or (
-                    groups.provider_name = multipliers.provider_name
-                    and (
-                        lower(groups.model_id) like multipliers.model_like escape '!'
-                        or groups.lookup_name like multipliers.model_like escape '!'
-                    )
-                )
-            )
-            and (multipliers.service_tier is null or groups.service_tier = multipliers.service_tier)
-            and {{ region_covers('multipliers.region_id', 'groups.region_key') }}
+            matches.source_name = multipliers.source_name
+            and matches.rate_provider_name = multipliers.provider_name
+            and matches.model_id = multipliers.model_id
+            and multipliers.model_like is null
+    {% endif -%}
+    where
+        (multipliers.service_tier is null or {{ groups }}.service_tier = multipliers.service_tier)
+        and {{ region_covers('multipliers.region_id', groups ~ '.region_key') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 group_exchange_rates as (
