@@ -184,7 +184,8 @@ def _day_sql(
         select {body}
         from (
             select
-                range as i, {call_count} as day_calls, {models} as model_count, {day} as day, '{_date(day)}' as day_text,
+                range as i, {call_count} as day_calls, {models} as model_count, {day} as day,
+                '{_date(day)}' as day_text,
                 timestamptz '{_date(day)} 00:00:00+00' as day_at
             from range({call_count})
         )
