@@ -1,5 +1,10 @@
 {#-
-    How the dialects count: one entry per dialect, one rule per entry. Terms are written as in `usage_term`.
+    How the dialects count: one entry per dialect, one rule per entry. A rule is made of sums of terms.
+
+    A term is a path into the usage block (`a/b`), or a count over the items of a list whose key has one of some values
+    (`list[key=x,y].count`; `list[*].count` for all), or alternatives of which the first that is present counts (`a|b`).
+    A whole is unknown when one of its terms is absent, unless the term ends in `?`; it is unknown when all are. A part
+    that is absent is 0. A term with `-` before it is taken off.
 
     - `input`, `output`: what sums to the whole input and the whole output, every kind in it once. A count that
       includes another (OpenAI's `prompt_tokens` its cached ones) stands alone; counts that exclude one another
@@ -326,93 +331,4 @@
         },
     }) -%}
     {{ return(rules) }}
-{%- endmacro %}
-
-{#-
-    One term of a rule: a path (`a/b`), or a count over the items of a list whose key has one of some values
-    (`list[key=x,y].count`; `list[*].count` for all), or alternatives of which the first that is present counts
-    (`a|b`). A `?` behind it and a `-` before it are its rule's business.
--#}
-{% macro usage_term(json, term) -%}
-    {%- set values = [] -%}
-    {%- for alternative in (term | replace('?', '') | trim('-')).split('|') -%}
-        {%- if '[' in alternative -%}
-            {%- set list_path, rest = alternative.split('[') -%}
-            {%- set filter, count_path = rest.split('].') -%}
-            {%- set key, wanted = ('', '') if filter == '*' else filter.split('=') -%}
-            {%- do values.append(json_items_sum(json, list_path, key, wanted.split(','), count_path)) -%}
-        {%- else -%}
-            {%- do values.append(count_of_text(json_text_at(json, alternative))) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {{ return(values[0] if values | length == 1 else 'coalesce(' ~ values | join(', ') ~ ')') }}
-{%- endmacro %}
-
-{#-
-    A sum of terms. As a whole it is null when a term without `?` is absent, or all are; as a part, what is absent
-    counts 0. A term with `-` before it is taken off.
--#}
-{% macro usage_sum(json, terms, is_whole) -%}
-    {%- set state = namespace(sum='', values=[], is_any_required=false) -%}
-    {%- for term in terms -%}
-        {%- set value = usage_term(json, term) -%}
-        {%- set is_required = is_whole and not (term.endswith('?') or term.startswith('-')) -%}
-        {%- do state.values.append(value) -%}
-        {%- set state.is_any_required = state.is_any_required or is_required -%}
-        {%- set state.sum = state.sum ~ (' - ' if term.startswith('-') else ' + ' if not loop.first else '')
-            ~ (value if is_required else 'coalesce(' ~ value ~ ', 0)') -%}
-    {%- endfor -%}
-    {%- if is_whole and not state.is_any_required -%}
-        {%- set present = 'coalesce(' ~ state.values | join(', ') ~ ')' -%}
-        {{ return('case when ' ~ present ~ ' is not null then ' ~ state.sum ~ ' end') }}
-    {%- endif -%}
-    {{ return(state.sum) }}
-{%- endmacro %}
-
-{#- A part of the rule (`input`, `output`, `total` or a kind) for a block of any dialect. -#}
-{% macro usage_of_dialect(json, part) -%}
-    {%- set is_whole = part in ('input', 'output', 'total') -%}
-    {%- set dialects_by_sum = {} -%}
-    {%- for dialect, rule in usage_dialects().items() -%}
-        {%- set terms = rule.get(part) if is_whole else rule['kinds'].get(part) -%}
-        {%- if terms -%}
-            {%- set sum = usage_sum(json, terms, is_whole) -%}
-            {%- do dialects_by_sum.setdefault(sum, []).append(dialect) -%}
-        {%- elif part == 'output' -%}
-            {%- do dialects_by_sum.setdefault('0', []).append(dialect) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    case
-        {%- for sum, dialects in dialects_by_sum.items() %}
-        when dialect_type in ('{{ dialects | join("', '") }}')
-            then {{ sum }}
-        {%- endfor %}
-        {%- if not is_whole %}
-        else 0
-        {%- endif %}
-    end
-{%- endmacro %}
-
-{#- The kinds of `other_units` that any dialect counts. -#}
-{% macro other_kinds_of_dialects() -%}
-    {%- set kinds = [] -%}
-    {%- for rule in usage_dialects().values() -%}
-        {%- for kind in rule['kinds'] if kind in other_unit_kinds() and kind not in kinds -%}
-            {%- do kinds.append(kind) -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {{ return(kinds | sort) }}
-{%- endmacro %}
-
-{#- What the vendor itself says that the call cost; null when it says nothing. xAI counts in units of 1e-10 USD. -#}
-{% macro reported_cost_usd(json) -%}
-    case
-        when dialect_type in ('openrouter', 'openrouter_responses')
-            then try_cast({{ json_text_at(json, 'cost') }} as decimal(38, 15))
-        when dialect_type = 'xai'
-            then cast(
-                try_cast({{ json_text_at(json, 'cost_in_usd_ticks') }} as decimal(18, 0)) * 0.0000000001
-                as decimal(38, 15)
-            )
-    end
 {%- endmacro %}

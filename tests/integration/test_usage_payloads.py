@@ -49,7 +49,7 @@ sources:
 
 # By dialect: calls, of these with a token count missing, and refused. Four calls asked an advisor, which is a call
 # of its own: 229 + 32 of Anthropic's and Bedrock's, and 4. Missing: a prompt that Ollama had kept (7), and bodies of
-# Titan and Llama of which the recorder kept the input count only (12).
+# Titan, Nova and Llama of which the recorder kept the input count only (12).
 COUNTS = {
     "anthropic_messages": (265, 0, 0),
     "bedrock_converse": (180, 0, 0),

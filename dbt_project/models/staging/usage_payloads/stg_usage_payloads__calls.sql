@@ -1,3 +1,4 @@
+-- sqlfluff:render_variant_limit:1
 {{ config(day_column='event_date') }}
 
 {%- set input_kinds = ['cache_read', 'cache_write_5m', 'cache_write_1h', 'input_audio', 'input_image'] %}
@@ -21,21 +22,28 @@ source as (
 ),
 
 -- What each dialect's counts mean is declared in `usage_dialects`.
+members as (
+    select
+        *,
+        {{- usage_members('usage_json') }}
+    from source
+),
+
 counted as (
     select
         *,
         coalesce(is_success, error_type is null) as is_call_success,
-        {{ usage_of_dialect('usage_json', 'input') }} as block_input_tokens,
-        {{ usage_of_dialect('usage_json', 'output') }} as block_output_tokens,
-        {{ usage_of_dialect('usage_json', 'total') }} as block_total_tokens,
+        {{ usage_of_dialect('input') }} as block_input_tokens,
+        {{ usage_of_dialect('output') }} as block_output_tokens,
+        {{ usage_of_dialect('total') }} as block_total_tokens,
         {%- for kind in input_kinds + output_kinds %}
-        {{ usage_of_dialect('usage_json', kind) }} as block_{{ kind }}_tokens,
+        {{ usage_of_dialect(kind) }} as block_{{ kind }}_tokens,
         {%- endfor %}
         {%- for kind in other_kinds_of_dialects() %}
-        {{ usage_of_dialect('usage_json', kind) }} as {{ kind }}_units,
+        {{ usage_of_dialect(kind) }} as {{ kind }}_units,
         {%- endfor %}
-        {{ usage_of_dialect('usage_json', 'web_search') }} as block_web_search_count
-    from source
+        {{ usage_of_dialect('web_search') }} as block_web_search_count
+    from members
 ),
 
 wholes as (
