@@ -99,11 +99,49 @@ def query(state_dir: Path | None, config: Path | None, sql: str) -> None:
         import duckdb  # noqa: PLC0415 - --help need not wait for it
 
         settings = load_settings(config_path=config, state_dir=state_dir)
-        if not settings.serving_path.exists():
-            raise click.UsageError(f"Nothing is published at {settings.serving_path}; `tokenledger run` publishes.")
+        _require_published(settings)
         with duckdb.connect(str(settings.serving_path), read_only=True) as con:
             con.execute("set TimeZone = 'UTC'")
             click.echo(str(con.sql(sql)))
+
+
+@main.command()
+@_STATE
+@_CONFIG
+@click.option("--source", "source_name", help="Source of the call, when several have calls of this id.")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+@click.argument("call_id")
+def explain(
+    state_dir: Path | None, config: Path | None, source_name: str | None, call_id: str, *, is_json: bool
+) -> None:
+    """Show how a published call was priced: each charge, its unit price and what that rests on."""
+    with _clear_errors():
+        import duckdb  # noqa: PLC0415 - --help need not wait for it
+
+        from dagster_project import explain as explaining  # noqa: PLC0415 - imports duckdb
+
+        settings = load_settings(config_path=config, state_dir=state_dir)
+        _require_published(settings)
+        with duckdb.connect(str(settings.serving_path), read_only=True) as con:
+            con.execute("set TimeZone = 'UTC'")
+            found = explaining.find_calls(con, call_id, source_name)
+            if not found:
+                raise click.UsageError(
+                    explaining.describe_absence(con, settings.serving_path, call_id, source_name)
+                )
+        if is_json:
+            content = {"calls": [item.as_json() for item in found]}
+            click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+            return
+        sources = ", ".join(dict.fromkeys(item.call["source_name"] for item in found))
+        if len(found) > 1:
+            click.echo(f"{len(found)} calls have this id, of {sources}; --source chooses.\n")
+        click.echo("\n\n".join("\n".join(item.lines()) for item in found))
+
+
+def _require_published(settings: Settings) -> None:
+    if not settings.serving_path.exists():
+        raise click.UsageError(f"Nothing is published at {settings.serving_path}; `tokenledger run` publishes.")
 
 
 def _run(settings: Settings, console: Console) -> Any:  # noqa: ANN401 - types that only Dagster's import would bring

@@ -61,6 +61,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
+            subject="fct_calls",
+            aspect="free_units",
+            predicate="conserved",
+            rule="The calls' free units are those of the allowances, at most what a call used and a period grants.",
+            why="A unit that is free twice, or that nobody granted, is on the bill and not in the ledger.",
+            tool="sql",
+        ),
+        asset_key="fct_calls",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
             subject="fct_call_charges",
             aspect="costs",
             predicate="conserved",

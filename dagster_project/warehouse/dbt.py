@@ -111,7 +111,7 @@ def discovered_vars() -> dict[str, list[str]]:
                 for connector in connectors
                 if connector.feed == "rates" and any(entity.name == entity_name for entity in connector.entities)
             )
-            for entity_name in ("rates", "multipliers")
+            for entity_name in ("rates", "multipliers", "allowances")
         },
     }
 

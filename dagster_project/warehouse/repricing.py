@@ -23,7 +23,7 @@ from dagster_project.warehouse.raw_assets import RAW_GROUP
 
 REPRICED_DAYS = "repriced_days"
 _SELECTED = ("resource_type:seed", "fqn:tokenledger.staging", "fqn:tokenledger.intermediate.pricing")
-_EXCLUDED = ("resource_type:test", "resource_type:unit_test")
+_EXCLUDED = ("resource_type:test", "resource_type:unit_test", "config.materialized:incremental")
 
 
 def repricing_assets(settings: Settings, project: DbtProject) -> list[dg.AssetsDefinition]:

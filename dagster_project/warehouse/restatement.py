@@ -39,6 +39,19 @@ reported_provider_name, reported_model_name, service_tier, region_key, context_o
 week_minute_from, week_minute_to, rate_card_key, valid_from_at, valid_to_at
 """
 
+# What prices a call: the cards of its model, and the free allowances in which the model shares.
+_CURRENT_CARDS_SQL = f"""
+    select {_CARD_COLUMNS} from intermediate.int_pricing__rate_cards
+    union all
+    select
+        reported_provider_name, reported_model_name, service_tier, region_key, -1, null, 0, 10080,
+        md5(concat_ws(
+            '|', reported_provider_name, reported_model_name, service_tier, region_key, allowance_key, allowance_units
+        )),
+        valid_from_at, valid_to_at
+    from intermediate.int_pricing__allowances
+"""
+
 # Days on which the cards of a model that was called are not those that priced its calls. A card's key is made of its
 # prices and what they rest on; what of its interval lies outside the day plays no part.
 _REPRICED_DAYS_SQL = f"""
@@ -57,7 +70,7 @@ called as (
 ),
 
 cards as (
-    select {_CARD_COLUMNS}, true as is_current from intermediate.int_pricing__rate_cards
+    select *, true as is_current from ({_CURRENT_CARDS_SQL})
     union all
     select {_CARD_COLUMNS}, false as is_current from ops.seen_rate_cards
 ),
@@ -85,6 +98,37 @@ select event_date
 from held
 group by event_date, content
 having bool_and(is_current) or not bool_or(is_current)
+"""
+
+# The requested days, and those after them in a month in which some allowance of a month holds.
+_ALLOWANCE_DAYS_SQL = """
+with
+
+requested as (
+    select cast(unnest($days) as date) as requested_date
+),
+
+monthly as (
+    select distinct valid_from_at, valid_to_at
+    from intermediate.int_pricing__allowances
+    where period_type = 'month'
+),
+
+rest as (
+    select requested_date, unnest(generate_series(requested_date, last_day(requested_date), interval 1 day)) as later_at
+    from requested
+    where exists (
+        select 1
+        from monthly
+        where
+            monthly.valid_from_at < cast(last_day(requested.requested_date) + 1 as timestamptz)
+            and monthly.valid_to_at > cast(requested.requested_date as timestamptz)
+    )
+)
+
+select requested_date from requested
+union
+select cast(later_at as date) from rest
 """
 
 
@@ -120,6 +164,8 @@ def note_landings(
         if connector.feed == "kpis":
             days |= _instance_days(con, connector, days)
         requested = sorted({calendar.clamp(day) for day in days})
+        if connector.feed == "usage":
+            requested = _with_later_days_of_allowances(con, requested, calendar)
         _request(con, requested, f"{connector.feed} of {connector.kind} changed", now)
         con.execute("commit")
     except BaseException:
@@ -154,11 +200,9 @@ def note_rate_cards(
         requested: list[date] = []
         if has_rate_cards(con):
             rows = con.execute(_REPRICED_DAYS_SQL).fetchall()
-            requested = sorted({calendar.clamp(row[0]) for row in rows})
+            requested = _with_later_days_of_allowances(con, [calendar.clamp(row[0]) for row in rows], calendar)
             con.execute("delete from ops.seen_rate_cards")
-            con.execute(
-                f"insert into ops.seen_rate_cards select {_CARD_COLUMNS} from intermediate.int_pricing__rate_cards"
-            )
+            con.execute(f"insert into ops.seen_rate_cards {_CURRENT_CARDS_SQL}")
         con.execute("delete from ops.seen_pricing")
         con.execute("insert into ops.seen_pricing values (?)", [pricing_sha256])
         _request(con, requested, "prices changed", now)
@@ -176,8 +220,8 @@ def note_new_models(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(
             f"""
             insert into ops.seen_rate_cards
-            select {_CARD_COLUMNS}
-            from intermediate.int_pricing__rate_cards as cards
+            select cards.*
+            from ({_CURRENT_CARDS_SQL}) as cards
             anti join ops.seen_rate_cards as seen
                 using (reported_provider_name, reported_model_name, service_tier, region_key)
             """
@@ -371,6 +415,16 @@ def _instance_days(con: duckdb.DuckDBPyConnection, connector: Connector, score_d
         ).fetchall()
         days |= {row[0] for row in rows}
     return days
+
+
+def _with_later_days_of_allowances(
+    con: duckdb.DuckDBPyConnection, days: Sequence[date], calendar: Calendar
+) -> list[date]:
+    """Add the days whose calls get less, or more, of a month's free units when the calls of an earlier day change."""
+    if not days or not _exists(con, "intermediate", "int_pricing__allowances"):
+        return list(days)
+    rows = con.execute(_ALLOWANCE_DAYS_SQL, {"days": list(days)}).fetchall()
+    return sorted({calendar.clamp(row[0]) for row in rows})
 
 
 def _request(con: duckdb.DuckDBPyConnection, days: Sequence[date], reason: str, now: datetime) -> None:

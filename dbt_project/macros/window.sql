@@ -12,6 +12,12 @@
     cast('{{ start.isoformat() }}' as date)
 {%- endmacro %}
 
+{#- The first day of the month in which the window starts. -#}
+{% macro window_month_start() -%}
+    {%- set start = modules.datetime.date.fromisoformat(var('min_date')) -%}
+    cast('{{ start.replace(day=1).isoformat() }}' as date)
+{%- endmacro %}
+
 {#- The last day of the window, inclusive, optionally some days later. -#}
 {% macro window_end(days_after=0) -%}
     {%- set end = modules.datetime.date.fromisoformat(var('max_date')) -%}

@@ -2,7 +2,8 @@
 
 The ledger: on 1 July the feed `calls` brings three records, of which two are calls and one is rejected; on 2 July two,
 of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract. Call b used 20 of its
-100 input tokens as video and 5 of its 10 output tokens as an image, and 3 pages, which are no tokens.
+100 input tokens as video and 5 of its 10 output tokens as an image, and 3 pages, which are no tokens. Of 2 pages
+that are free in July call b has both.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ EVERYTHING = (date(1970, 1, 1), date(9999, 12, 30))
 
 USAGE_ROWS = "intermediate__usage_rows_conserved"
 TOKENS = "marts__fct_calls_tokens_conserved"
+FREE_UNITS = "marts__fct_calls_free_units_conserved"
 CHARGES = "marts__fct_call_charges_costs_conserved"
 REPORT = "marts__rpt_daily_spend_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
@@ -103,6 +105,13 @@ LEDGER = """
         other_units = map {'input_video': 20.000, 'output_image': 5.000, 'page': 3.000} where call_id = 'b';
     update marts.rpt_daily_spend set call_count = 3, effective_cost_usd = 0.254 where event_date = date '2026-07-01';
 
+    alter table marts.fct_calls add column free_units map(varchar, decimal(18, 3));
+    update marts.fct_calls set free_units = map {'page': 2.000} where call_id = 'b';
+    create table intermediate.int_pricing__allowance_units as
+    select 'pages' as allowance_key, date '2026-07-01' as period_start_date, 'page' as unit_kind, 'b' as call_id,
+        cast(3 as decimal(18, 3)) as quantity_units, cast(2 as decimal(18, 3)) as free_units,
+        cast(2 as decimal(18, 3)) as allowance_units, date '2026-07-01' as event_date;
+
     create table marts.fct_capacity_hours as
     select 'pool' as commitment_id, timestamptz '2026-07-01 00:00:00+00' + hour * interval 1 hour as hour_at,
         date '2026-07-01' as event_date, cast(2 as bigint) as units_count, cast(3 as decimal(28, 9)) as cost_usd,
@@ -165,6 +174,19 @@ BREACHES: list[tuple[str, str, int]] = [
     ),
     (TOKENS, "update reference.seed_unit_kinds set is_token = true, direction_type = 'input'", 2),
     (TOKENS, "delete from intermediate.int_usage__calls_rejected", 2),
+    (FREE_UNITS, "update marts.fct_calls set free_units = null", 2),
+    (FREE_UNITS, "update marts.fct_calls set free_units = map {'page': 1.999} where call_id = 'b'", 2),
+    (FREE_UNITS, "update marts.fct_calls set free_units = map {'image': 2.000} where call_id = 'b'", 2),
+    (FREE_UNITS, "update intermediate.int_pricing__allowance_units set quantity_units = 1.999", 2),
+    (FREE_UNITS, "update intermediate.int_pricing__allowance_units set allowance_units = 1.999", 1),
+    # Two free pages more on the second day of the same month.
+    (
+        FREE_UNITS,
+        "update marts.fct_calls set free_units = map {'page': 2.000} where call_id = 'c';"
+        "insert into intermediate.int_pricing__allowance_units by name select * replace (date '2026-07-02' as event_date)"
+        " from intermediate.int_pricing__allowance_units",
+        1,
+    ),
     (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'", 2),
     (CHARGES, "update marts.fct_call_charges set contracted_cost_usd = 0.001000000000001 where call_id = 'a'", 2),
     (REPORT, "update marts.rpt_daily_spend set effective_cost_usd = effective_cost_usd + 0.000000000000001", 3),

@@ -51,6 +51,7 @@ def test_discovered_vars_name_the_staging_models_that_exist():
         "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls", "stg_usage_payloads__calls"],
         "rate_models": ["stg_genai_prices__rates", "stg_litellm_prices__rates", "stg_llm_prices__rates"],
         "multiplier_models": ["stg_litellm_prices__multipliers"],
+        "allowance_models": ["stg_litellm_prices__allowances"],
     }
     staging = {path.stem for path in (DBT_PROJECT_DIR / "models" / "staging").rglob("*.sql")}
     assert {model for models in found.values() for model in models} <= staging

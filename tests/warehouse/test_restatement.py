@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -84,6 +85,58 @@ def test_new_changed_and_vanished_files_request_their_days(con: duckdb.DuckDBPyC
     assert restatement.pending_days(con) == {_day(day) for day in (3, 4, 6, 7)}
 
 
+def _allow(
+    con: duckdb.DuckDBPyConnection,
+    period_type: str = "month",
+    valid_from: str = "1970-01-01",
+    valid_to: str = "9999-12-31",
+    *,
+    allowance_units: int = 1_500,
+) -> None:
+    """The one allowance that there is, of mill-large."""
+    con.execute(
+        """
+        create or replace table intermediate.int_pricing__allowances as
+        select 'mill' as reported_provider_name, 'mill-large' as reported_model_name, 'standard' as service_tier,
+            '' as region_key, 'free' as allowance_key, $units as allowance_units, $period as period_type,
+            cast($first as timestamptz) as valid_from_at, cast($last as timestamptz) as valid_to_at
+        """,
+        {"units": allowance_units, "period": period_type, "first": valid_from, "last": valid_to},
+    )
+
+
+@pytest.mark.parametrize(
+    ("period_type", "valid_from", "valid_to", "requested"),
+    [
+        # The call of the 4th takes free units from those of the 5th to the last day that exists, the 8th.
+        ("month", "1970-01-01", "9999-12-31", [4, 5, 6, 7, 8]),
+        ("month", "2026-03-20", "9999-12-31", [4, 5, 6, 7, 8]),
+        ("day", "1970-01-01", "9999-12-31", [4]),
+        ("month", "2026-04-01", "9999-12-31", [4]),
+        ("month", "1970-01-01", "2026-03-04", [4]),
+    ],
+)
+def test_late_call_requests_the_rest_of_a_months_allowance(
+    con: duckdb.DuckDBPyConnection, period_type: str, valid_from: str, valid_to: str, requested: list[int]
+):
+    assert _note(con, "table_files", {3: "a"}) == [3]
+    _allow(con, period_type, valid_from, valid_to)
+    assert _note(con, "table_files", {3: "a", 4: "late"}) == requested
+
+
+def test_allowance_does_not_spread_what_is_no_call(con: duckdb.DuckDBPyConnection):
+    _allow(con)
+    assert _note(con, "focus_files", {4: "a"}) == [4]
+
+
+def test_allowance_of_a_month_ends_with_it(con: duckdb.DuckDBPyConnection):
+    _allow(con)
+    calendar = Calendar(FIRST, date(2026, 4, 9), NOW)
+    landing = _landing("table_files", {30: "a"})
+    days = restatement.note_landings(con, _connector("table_files"), [landing], calendar=calendar, now=NOW)
+    assert days == [date(2026, 3, 30), date(2026, 3, 31)]
+
+
 def test_files_of_another_kind_are_left_alone(con: duckdb.DuckDBPyConnection):
     assert _note(con, "table_files", {3: "a"}) == [3]
     assert _note(con, "otlp_files", {4: "b"}) == [4]
@@ -161,6 +214,8 @@ def called(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         select date '2026-03-04', 'mill', 'mill-secret', 'standard', 'EU'
         """
     )
+    _allow(con)
+    con.execute("delete from intermediate.int_pricing__allowances")
     return con
 
 
@@ -237,6 +292,28 @@ def test_changed_price_requests_the_days_on_which_it_prices_a_call(
     assert _cards(called, *cards) == days
     assert sorted(day.day for day in restatement.pending_days(called)) == days
     assert _cards(called, *cards) == []
+
+
+@pytest.mark.parametrize(
+    ("allowance", "days"),
+    [
+        # The same allowance.
+        ({}, []),
+        # It grants more: on any day of its calls more may be free.
+        ({"allowance_units": 2_000}, [2, 3, 4, 5, 6, 7, 8]),
+        # It ends with the 6th: the 7th and the 8th pay.
+        ({"valid_to": "2026-03-07"}, [7, 8]),
+        # It begins with the 7th: from the 2nd to the 6th all pay, so that more is left from the 7th on.
+        ({"valid_from": "2026-03-07"}, [2, 3, 4, 5, 6, 7, 8]),
+    ],
+)
+def test_changed_allowance_requests_the_days_whose_calls_it_frees(
+    called: duckdb.DuckDBPyConnection, allowance: dict[str, Any], days: list[int]
+):
+    _allow(called)
+    assert _cards(called, LARGE) == [2, 3, 4, 5, 6, 7, 8]
+    _allow(called, **allowance)
+    assert _cards(called, LARGE) == days
 
 
 def test_call_without_a_price_is_priced_by_a_new_one(called: duckdb.DuckDBPyConnection):

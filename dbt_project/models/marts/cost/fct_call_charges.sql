@@ -21,7 +21,8 @@ used as (
         {{ column }},
         {% endfor -%}
         '{{ kind }}' as unit_kind_type,
-        cast({{ quantity }} as decimal(18, 3)) as quantity_units
+        cast({{ quantity }} as decimal(18, 3)) as quantity_units,
+        cast({{ other_units_of('free_units', kind) }} as decimal(18, 3)) as free_units
     from calls
     where {{ quantity }} > 0
     union all
@@ -31,12 +32,14 @@ used as (
         {{ column }},
         {% endfor -%}
         entry.key as unit_kind_type,
-        entry.value as quantity_units
+        entry.value as quantity_units,
+        cast(coalesce(free_units[entry.key], 0) as decimal(18, 3)) as free_units
     from (
         select
             {% for column in call_columns -%}
             {{ column }},
             {% endfor -%}
+            free_units,
             {{ exploded_entries('other_units') }} as entry
         from calls
         where other_units is not null
@@ -55,12 +58,15 @@ final as (
         rate_cards.contract_id,
         used.pricing_status_type,
         used.quantity_units,
+        used.free_units,
         rate_cards.list_usd_per_unit,
         rate_cards.contracted_usd_per_unit,
         cast(used.quantity_units * rate_cards.list_usd_per_unit as decimal(38, 15)) as list_cost_usd,
         case
             when used.pricing_status_type = 'provisioned' then cast(0 as decimal(38, 15))
-            else cast(used.quantity_units * rate_cards.contracted_usd_per_unit as decimal(38, 15))
+            else
+                cast(used.quantity_units * rate_cards.contracted_usd_per_unit as decimal(38, 15))
+                - cast(used.free_units * rate_cards.contracted_usd_per_unit as decimal(38, 15))
         end as contracted_cost_usd,
         coalesce(rate_cards.is_price_fallback, false) as is_price_fallback,
         used.list_cost_usd is not null as is_call_priced,

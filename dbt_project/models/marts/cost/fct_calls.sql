@@ -27,12 +27,29 @@ capacity_costs as (
     where {{ in_window('event_date') }}
 ),
 
+-- The free units of a call, in the columns of its usage.
+free_units as (
+    select
+        source_name,
+        call_id,
+        event_date,
+        {% for kind in unit_kinds() -%}
+        cast(sum(case when unit_kind = '{{ kind }}' then free_units else 0 end) as bigint) as {{ quantity_column(kind) }},
+        {% endfor -%}
+        {{ map_of('unit_kind', 'free_units', is_other_kind()) }} as other_units,
+        {{ map_of('unit_kind', 'free_units', 'free_units > 0') }} as free_units
+    from {{ ref('int_pricing__allowance_units') }}
+    where {{ in_window('event_date') }}
+    group by source_name, call_id, event_date
+),
+
 priced as (
     select
         calls.*,
         resolved.provider_name as canonical_provider_name,
         resolved.model_id,
         rate_cards.rate_card_key,
+        free_units.free_units,
         capacity_costs.capacity_cost_usd,
         capacity_costs.call_id is not null as is_provisioned,
         case
@@ -42,7 +59,12 @@ priced as (
         case
             when capacity_costs.call_id is not null then cast(0 as decimal(38, 15))
             when rate_cards.rate_card_key is not null
-                then cast({{ cost_of('calls', 'rate_cards', 'contracted') }} as decimal(38, 15))
+                then
+                    cast({{ cost_of('calls', 'rate_cards', 'contracted') }} as decimal(38, 15))
+                    - case
+                        when free_units.call_id is null then 0
+                        else cast({{ cost_of('free_units', 'rate_cards', 'contracted') }} as decimal(38, 15))
+                    end
         end as contracted_cost_usd
     from calls
     left join resolved
@@ -66,6 +88,11 @@ priced as (
             calls.source_name = capacity_costs.source_name
             and calls.call_id = capacity_costs.call_id
             and calls.event_date = capacity_costs.event_date
+    left join free_units
+        on
+            calls.source_name = free_units.source_name
+            and calls.call_id = free_units.call_id
+            and calls.event_date = free_units.event_date
 ),
 
 final as (
@@ -106,6 +133,7 @@ final as (
         cast({{ quantity_column(kind) }} as bigint) as {{ quantity_column(kind) }},
         {%- endfor %}
         other_units,
+        free_units,
         cast(reported_input_tokens as bigint) as reported_input_tokens,
         cast(reported_output_tokens as bigint) as reported_output_tokens,
         list_cost_usd,
