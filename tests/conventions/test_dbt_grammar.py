@@ -29,6 +29,8 @@ UNITS = ("usd", "tokens", "ms", "s", "bytes", "count", "share", "units")
 UNITLESS = ("index", "rank", "weight", "score")
 MEASURE = re.compile(rf"(?:^|_)(?:{'|'.join([*UNITS, *UNITLESS])})(?:_per_[a-z0-9_]+)?$")
 BARE_MEASURE = re.compile(r"(?:^|_)(?:cost|price|amount|rate|ratio|pct|percent|latency|duration)$")
+# A price whose unit and currency stand in the same row; only then is it named without them.
+PRICES = {"unit_price"}
 # The interval columns of dated reference data keep the names that valid time and known time have everywhere.
 INTERVAL_ENDS = {"valid_from", "valid_to", "known_from", "known_to"}
 
@@ -112,7 +114,15 @@ def test_numeric_columns_end_in_their_unit(manifest: Node):
 
 def test_no_column_is_a_bare_measure(manifest: Node):
     columns = _columns(_without_focus(_models(manifest)))
-    assert [name for name, column in columns if BARE_MEASURE.search(column["name"])] == []
+    assert [
+        name for name, column in columns if BARE_MEASURE.search(column["name"]) and column["name"] not in PRICES
+    ] == []
+
+
+def test_price_without_a_currency_in_its_name_has_one_beside_it(manifest: Node):
+    priced = [node for node in _models(manifest) if PRICES & set(node["columns"])]
+    assert priced
+    assert [node["name"] for node in priced if not {"unit_kind", "pricing_currency"} <= set(node["columns"])] == []
 
 
 def test_flags_and_times_are_named_as_such(manifest: Node):
