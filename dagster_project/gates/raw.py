@@ -10,7 +10,15 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
-from dagster_project.sources._rates import ALLOWANCES, COUNTED_KINDS, MULTIPLIERS, RATES, TOKEN_KINDS, WEEK_MINUTES
+from dagster_project.sources._rates import (
+    ALLOWANCES,
+    COUNTED_KINDS,
+    MAX_USD_PER_TOKEN,
+    MULTIPLIERS,
+    RATES,
+    TOKEN_KINDS,
+    WEEK_MINUTES,
+)
 from dagster_project.sources.contract_files import TERM_TYPES
 
 _LANDED_COLUMNS = ("source_name", "landed_at", "input_uri", "record_index")
@@ -175,11 +183,12 @@ def _rates_suite(kind: str) -> Suite:
                 why="A rate card pays nobody; measured 2026-11-20, the dearest unit (a second of video) cost 1.56.",
             ),
             _specs.violations(
-                f"unit_kind in ({_IN_KINDS}) and pricing_currency = 'USD' and coalesce(unit_price > 0.01, false)",
+                f"unit_kind in ({_IN_KINDS}) and pricing_currency = 'USD'"
+                f" and coalesce(unit_price > {MAX_USD_PER_TOKEN}, false)",
                 aspect="usd_per_token",
                 predicate="within_range",
                 rule="A token costs at most 0.01 USD.",
-                why="Measured 2026-11-20, the dearest token cost 0.00971; a price per thousand passes 0.01.",
+                why="A connector rejects such a price; measured 2026-11-20, the dearest token cost 0.00971.",
             ),
             _specs.known("unit_kind", (*TOKEN_KINDS, *COUNTED_KINDS), why="Nothing charges for another kind."),
             _specs.violations(
@@ -211,7 +220,7 @@ def _rates_suite(kind: str) -> Suite:
             _specs.unique(
                 (
                     "source_name", "input_uri", "provider_name", "model_id", "unit_kind", "service_tier", "region_id",
-                    "context_over_tokens", "week_minute_from", "valid_from",
+                    "context_over_tokens", "week_minute_from", "week_minute_to", "valid_from",
                 ),
                 aspect="price",
                 why="Of two prices of the same unit at the same instant one is wrong, and nobody can say which.",

@@ -122,6 +122,10 @@ COUNTED_KINDS = (
 )  # fmt: skip
 
 
+# Measured 2026-11-20: the dearest token that any catalogue prices costs 0.00971; a price per thousand passes this.
+MAX_USD_PER_TOKEN = Decimal("0.01")
+
+
 class RateError(ValueError):
     """A statement of a rate card that cannot be landed: `code` and the reason as text."""
 
@@ -149,6 +153,18 @@ def unit_price(amount: Decimal, *, per: int = 1) -> Decimal:
     if not 0 <= price < _PRICE_LIMIT or (price and price < _PRICE_STEP):
         raise RateError("value_out_of_range", f"the price {amount} per {per:,} is not 0 and not within 1E-15 to 999")
     return price.quantize(_PRICE_STEP)
+
+
+def plausible(unit_kind: str, price: Decimal) -> Decimal:
+    """Give a price in USD back unless it is one of many units that stands as that of one.
+
+    Raises:
+        RateError: a token costs more than any ever did.
+    """
+    if unit_kind in TOKEN_KINDS and price > MAX_USD_PER_TOKEN:
+        reason = f"a token at {price.normalize():f} USD is {price * MILLION:,.2f} per million, expected at most 10,000"
+        raise RateError("price_implausible", reason)
+    return price
 
 
 def multiplier_of(amount: Decimal) -> Decimal:

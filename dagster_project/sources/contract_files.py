@@ -38,6 +38,7 @@ from dagster_project.sources._rates import (
     WeekWindow,
     WindowRule,
     clock_window,
+    plausible,
     week_windows,
 )
 
@@ -176,6 +177,8 @@ def _term(row_index: int, row: dict[str, str]) -> _Term:
     if given["term_type"] == "free_allowance":
         columns["allowance_group"] = columns["allowance_group"] or given["contract_id"]
     _check_values(columns)
+    if columns["pricing_currency"] == USD:
+        plausible(columns["unit_kind"], columns["unit_price"])
     return _Term(row_index, columns, _windows(given))
 
 

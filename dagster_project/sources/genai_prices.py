@@ -41,6 +41,7 @@ from dagster_project.sources._rates import (
     Records,
     WindowRule,
     context_bands,
+    plausible,
     unit_price,
     week_windows,
 )
@@ -247,7 +248,7 @@ def _land_rate(records: Records, row: dict[str, Any], window: tuple[time, time] 
             raise RateError("price_not_applicable", f"{key}: {NOT_APPLICABLE[key]}")
         if key not in UNIT_KINDS:
             raise RateError("price_key_unknown", f"{key} is no unit that is known; expected one of genai-prices 0.2.3")
-        price = unit_price(amount, per=_PER_PRICING_UNIT[row["pricing_unit"]])
+        price = plausible(UNIT_KINDS[key], unit_price(amount, per=_PER_PRICING_UNIT[row["pricing_unit"]]))
     except RateError as error:
         records.reject(error.code, str(error), {**row, "price": amount, "window": window})
         return

@@ -38,6 +38,7 @@ from dagster_project.sources._rates import (
     decimal_of,
     multiplier_of,
     offset_minutes_of,
+    plausible,
     unit_price,
     week_windows,
     weekdays_of,
@@ -551,7 +552,7 @@ def _banded(prices: list[_Price]) -> Iterator[tuple[_Price, int | None]]:
 def _land_price(model: _Model, price: _Price, up_to_tokens: int | None) -> None:
     base = BASES[price.base]
     try:
-        amount = unit_price(price.amount, per=base.per)
+        amount = plausible(base.unit_kind, unit_price(price.amount, per=base.per))
     except RateError as error:
         model.reject(error.code, f"{price.key}: {error}", price.key, price.amount)
         return

@@ -29,6 +29,7 @@ from dagster_project.sources._rates import (
     catalogue_inputs,
     context_bands,
     decimal_of,
+    plausible,
     unit_price,
 )
 
@@ -86,6 +87,7 @@ def _read_version(path: Path, version: Version) -> Iterator[Batch]:
     for (vendor, _), (model, tokens) in longs.items():
         thresholds.setdefault((vendor, model), {0}).add(tokens)
     records = Records(RATES)
+    seen: set[tuple[str, str, int, str]] = set()
     for entry in entries:
         model, over_tokens = longs.get((entry.vendor, entry.model), (entry.model, 0))
         bands = context_bands(thresholds.get((entry.vendor, model), {0}))
@@ -100,6 +102,14 @@ def _read_version(path: Path, version: Version) -> Iterator[Batch]:
             "is_threshold_inclusive": False,
             "known_from": version.known_from,
         }
+        place = (entry.vendor, model, over_tokens, str(entry.stated.get("from_date")))
+        if place in seen:
+            reason = (
+                f"{entry.vendor} {entry.model}: it is listed twice from {place[-1]}; the first one's prices are taken"
+            )
+            records.reject("price_shadowed", reason, vars(entry))
+            continue
+        seen.add(place)
         _land_entry(records, entry, row)
     if not records.rows:
         msg = f"Read {version.input_uri}: no price that is known, expected some. Correct the source's `path` or `url`."
@@ -121,7 +131,7 @@ def _land_entry(records: Records, entry: _Entry, row: dict[str, Any]) -> None:
         try:
             if key not in UNIT_KINDS:
                 raise RateError("price_key_unknown", f"expected one of {', '.join(UNIT_KINDS)}")
-            price = unit_price(decimal_of(value), per=MILLION)
+            price = plausible(UNIT_KINDS[key], unit_price(decimal_of(value), per=MILLION))
         except RateError as error:
             records.reject(error.code, f"{entry.vendor} {entry.model}: {key}: {error}", vars(entry))
             continue

@@ -245,7 +245,7 @@ def _rate_failures(kind: str) -> dict[str, str]:
         f"{gate}_context_over_tokens_within_range": _set("context_over_tokens = -1"),
         f"{gate}_context_band_monotonic": _set("context_up_to_tokens = 200000", "record_index = 1"),
         f"{gate}_week_window_within_range": _set("week_minute_to = null", "record_index = 1"),
-        f"{gate}_price_unique": _set("context_over_tokens = null, week_minute_from = null"),
+        f"{gate}_price_unique": _set("context_over_tokens = null, week_minute_from = null, week_minute_to = null"),
     }
 
 

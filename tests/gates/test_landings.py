@@ -1,4 +1,4 @@
-"""Sources whose landings count and that nobody configures any more: shown, and no reason to stop."""
+"""Sources that nobody configures any more and inputs that could not be read: shown, and no reason to stop."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from dagster_project.gates.gate import GateResult, GateRun
-from dagster_project.gates.landings import judge_sources, sources_known
+from dagster_project.gates.landings import inputs_read, judge_inputs, judge_sources, sources_known
 from dagster_project.warehouse.raw import LANDINGS_DDL
 
 RUN = GateRun(run_id="run-1", checked_at=datetime(2026, 7, 3, tzinfo=UTC))
@@ -65,3 +65,22 @@ def test_gate_over_a_kind_that_landed_nothing_fails(con: duckdb.DuckDBPyConnecti
 
 def test_gate_does_not_block():
     assert sources_known("focus_files").severity == "warn"
+
+
+def test_gate_passes_when_every_input_was_read():
+    result = judge_inputs("litellm_prices", 2, [], run=RUN)
+    assert (result.is_passed, result.evaluated_count, result.violation_count) == (True, 2, 0)
+
+
+def test_gate_warns_of_an_input_that_could_not_be_read_and_says_what_stays():
+    failure = {"source_name": "prices", "message": "status 500", "last_good_at": datetime(2026, 7, 1, tzinfo=UTC)}
+    result = judge_inputs("litellm_prices", 2, [failure], run=RUN)
+    assert (result.gate_name, result.severity) == ("raw__litellm_prices_inputs_fresh", "warn")
+    assert (result.is_passed, result.evaluated_count, result.violation_count) == (False, 2, 1)
+    [shown] = _sample(result)
+    assert (shown["message"], str(shown["last_good_at"])[:10]) == ("status 500", "2026-07-01")
+
+
+def test_gate_of_inputs_fails_when_none_was_looked_at():
+    assert not judge_inputs("litellm_prices", 0, [], run=RUN).is_passed
+    assert inputs_read("litellm_prices").severity == "warn"

@@ -152,6 +152,7 @@ def test_multipliers_and_allowances_are_terms(tmp_path: Path):
         ({"unit_kind": ""}, "value_missing", "the unit that it is for"),
         ({"unit_kind": "inputs"}, "value_unknown", "'inputs' is none of input,"),
         ({"price_per_million": "-2"}, "value_out_of_range", "is negative"),
+        ({"price_per_million": "", "price_per_unit": "2"}, "price_implausible", "2,000,000.00 per million"),
         ({"usd_per_million": "2"}, "value_ambiguous", "usd_per_million and price_per_million"),
         ({"pricing_currency": "euro"}, "value_unknown", "ISO 4217"),
         (

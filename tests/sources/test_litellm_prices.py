@@ -200,6 +200,13 @@ def test_price_that_is_none_is_a_reject(tmp_path: Path, value: object):
     assert code in {"value_unparsable", "value_out_of_range"}
 
 
+def test_price_of_a_thousand_tokens_that_stands_as_that_of_one_is_a_reject(tmp_path: Path):
+    """1.5 cents a token are 15,000 USD per million; a second of video may cost as much."""
+    pulled = _land(tmp_path, "wandb", input_cost_per_token=0.015, output_cost_per_second=0.5)
+    assert _rejects(pulled) == [("price_implausible", "input_cost_per_token")]
+    assert _prices(pulled, "unit_kind") == {("output_second", 500_000)}
+
+
 def test_threshold_holds_above_and_the_base_up_to_it(tmp_path: Path):
     pulled = _land(
         tmp_path,
@@ -368,7 +375,8 @@ def test_real_snapshots_land_with_every_entry_accounted_for(tmp_path: Path):
         rejects = pulled.landings()["rates"].rejects_file
         rejected = pq.read_table(rejects.path).to_pylist() if rejects else []
         assert {row["reason_code"] for row in rejected} <= {
-            "price_not_applicable", "price_shadowed", "model_key_duplicate", "price_missing", "value_missing",
+            "price_not_applicable", "price_implausible", "price_shadowed", "model_key_duplicate", "price_missing",
+            "value_missing",
         }  # fmt: skip
         named = {json.loads(row["raw_text"]).get("model") for row in rejected}
         priced = {(row["provider_name"], row["model_id"], row["region_id"]) for row in pulled.rows("rates")}
