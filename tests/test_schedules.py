@@ -81,8 +81,9 @@ def test_ingest_jobs_pull_and_do_not_build(defs: dg.Definitions):
 
     assert assets("ingest_usage") == {"raw_table_files__calls"}
     assert assets("ingest_kpis") == {"raw_kpi_files__scores"}
+    assert assets("ingest_rates") == {"raw_contract_files__terms", "repriced_days"}
     raw = {"raw_contract_files__terms", "raw_focus_files__charges", "raw_kpi_files__scores", "raw_table_files__calls"}
-    assert assets(INGEST_SOURCES) == raw
+    assert assets(INGEST_SOURCES) == raw | {"repriced_days"}
     assert assets(BUILD_WAREHOUSE).isdisjoint(raw)
     assert {"seed_kpis", "fct_calls", "serving_warehouse", "finance_exports"} <= assets(BUILD_WAREHOUSE)
     assert assets(EXPORT_TABLES) == {"finance_exports"}

@@ -133,8 +133,10 @@ def test_multipliers_and_allowances_are_terms(tmp_path: Path):
         common
         | {"term_type": "free_allowance", "allowance_units": "5000", "period_type": "month", "unit_kind": "web_search"},
         common | {"term_type": "percentage_discount", "discount_share": "1"},
+        common | {"term_type": "spend_discount", "discount_share": "0.05"},
+        common | {"term_type": "multiplier", "multiplier": "2", "service_tier": "priority"},
     )
-    multiplier, allowance, discount = terms.rows()
+    multiplier, allowance, discount, spend, tier = terms.rows()
     assert (multiplier["multiplier"], multiplier["region_id"], multiplier["model_pattern"]) == (
         Decimal("1.1"), "eu", "*",
     )  # fmt: skip
@@ -142,6 +144,8 @@ def test_multipliers_and_allowances_are_terms(tmp_path: Path):
         5000, "month", "C",
     )  # fmt: skip
     assert (discount["discount_share"], discount["pricing_currency"]) == (1, None)
+    assert (spend["discount_share"], spend["unit_kind"]) == (Decimal("0.05"), None)
+    assert (tier["multiplier"], tier["service_tier"]) == (2, "priority")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,12 @@ def test_multipliers_and_allowances_are_terms(tmp_path: Path):
         ({"off_peak_window_utc": "16:30"}, "window_unparsable", "HH:MM-HH:MM"),
         ({"valid_to": "2026-07-01"}, "period_empty", "2026-07-01 is not after valid_from 2026-07-01"),
         ({"is_list": "perhaps"}, "value_unparsable", "true or false"),
-        ({"term_type": "multiplier", "price_per_million": "", "multiplier": "0"}, "value_out_of_range", "above 0"),
+        (
+            {"term_type": "multiplier", "unit_kind": "", "price_per_million": "", "multiplier": "0"},
+            "value_out_of_range",
+            "above 0",
+        ),
+        ({"term_type": "spend_discount", "price_per_million": "", "discount_share": "0.05"}, "value_surplus", "unit_kind"),
         ({"term_type": "multiplier", "multiplier": "1.1"}, "value_surplus", "has no a price"),
         (
             {"term_type": "free_allowance", "price_per_million": "", "allowance_units": "0", "period_type": "day"},
