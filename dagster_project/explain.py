@@ -185,8 +185,8 @@ def capacity_lines(call: Row, hour: Row | None) -> list[str]:
     used = hour["used_cost_usd"]
     share = f" ({_number((100 * call['effective_cost_usd'] / used).quantize(Decimal('0.0001')))} %)" if used else ""
     return [
-        f"effective cost: {cost} USD, its share by work{share} of the {_number(used)} USD that {hour['call_count']:,} "
-        f"calls with {hour['used_tokens']:,} weighted tokens used of {hour['commitment_id']} in that hour, "
+        f"effective cost: {cost} USD, its share by work{share} of the {_number(used)} USD that {_count_of_calls(hour)} "
+        f"with {hour['used_tokens']:,} weighted tokens used of {hour['commitment_id']} in that hour, "
         f"deployment {call['deployment_id']}"
     ]
 
@@ -301,6 +301,10 @@ def _number(value: Decimal) -> str:
     """Write a decimal without trailing zeros and without an exponent."""
     text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _count_of_calls(hour: Row) -> str:
+    return f"{hour['call_count']:,} call{'' if hour['call_count'] == 1 else 's'}"
 
 
 def _percent(share: Decimal) -> str:
