@@ -88,7 +88,11 @@ class CallExplanation:
         if call["list_cost_usd"] is not None:
             lines.append(_sum_line("list", self.charged_list_usd, call["list_cost_usd"]))
         if call["pricing_status_type"] == "provisioned":
-            return [*lines, "contracted cost: 0 USD, bought capacity served it", *capacity_lines(call, self.capacity_hour)]
+            return [
+                *lines,
+                "contracted cost: 0 USD, bought capacity served it",
+                *capacity_lines(call, self.capacity_hour),
+            ]
         lines.append(_sum_line("contracted", self.charged_contracted_usd, call["contracted_cost_usd"]))
         return [*lines, f"effective cost: {_number(call['effective_cost_usd'])} USD, the contracted cost"]
 
@@ -99,7 +103,11 @@ def find_calls(con: duckdb.DuckDBPyConnection, call_id: str, source_name: str | 
     charges = _rows(con, QUESTION.read_text(encoding="utf-8"), keys)
     found = []
     for call in _rows(con, _CALLS_SQL, keys):
-        own = [row for row in charges if (row["source_name"], row["event_date"]) == (call["source_name"], call["event_date"])]
+        own = [
+            row
+            for row in charges
+            if (row["source_name"], row["event_date"]) == (call["source_name"], call["event_date"])
+        ]
         hours = []
         if call["pricing_status_type"] == "provisioned":
             hours = _rows(con, _HOUR_SQL, {name: call[name] for name in ("deployment_id", "called_at")})
@@ -198,7 +206,9 @@ def _price_lines(charge: Row, call: Row) -> list[str]:
         if charge["price_kind_type"] != charge["unit_kind_type"]:
             lines.append(f"fallback: the price of {charge['price_kind_type']} stands in, none of its own is listed")
         if charge["rate_service_tier"] not in {None, charge["service_tier"]}:
-            lines.append(f"fallback: the tier {charge['service_tier']} lists none, {charge['rate_service_tier']} stands in")
+            lines.append(
+                f"fallback: the tier {charge['service_tier']} lists none, {charge['rate_service_tier']} stands in"
+            )
     lines += _threshold(charge, call)
     if (charge["week_minute_from"], charge["week_minute_to"]) not in {(0, _WEEK_MINUTES), (None, None)}:
         window = f"{week_instant(charge['week_minute_from'])} to {week_instant(charge['week_minute_to'])}"

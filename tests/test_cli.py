@@ -124,7 +124,13 @@ def test_explain_shows_the_arithmetic_of_a_call(built_company: SmallCompany):
 
 def test_explain_as_json_is_all_that_stdout_holds(built_company: SmallCompany):
     done = _tokenledger(
-        "explain", "2026-03-02-own", "--source", "mill_calls", "--json", *_options(built_company), cwd=built_company.root
+        "explain",
+        "2026-03-02-own",
+        "--source",
+        "mill_calls",
+        "--json",
+        *_options(built_company),
+        cwd=built_company.root,
     )
     (found,) = json.loads(done.stdout)["calls"]
     # The one call of its hour takes all that was used of it.

@@ -18,7 +18,9 @@ WEDNESDAY = date(2026, 3, 4)
 TERM = "march,mill,*,free_allowance,input,15500,month,2026-01-01,Amendment 3"
 HEADER = "contract_id,provider_name,model_pattern,term_type,unit_kind,allowance_units,period_type,valid_from,evidence"
 
-FREE_BY_DAY = "select event_date, sum(free_units) from marts.fct_call_charges group by 1 having sum(free_units) > 0 order by 1"
+FREE_BY_DAY = (
+    "select event_date, sum(free_units) from marts.fct_call_charges group by 1 having sum(free_units) > 0 order by 1"
+)
 FREE_ON_WEDNESDAY = f"""
     select call_id, free_units['input'], contracted_cost_usd
     from marts.fct_calls
