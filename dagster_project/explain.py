@@ -192,11 +192,12 @@ def capacity_lines(call: Row, hour: Row | None) -> list[str]:
         return [f"effective cost: {cost} USD, its share of {call['deployment_id']}; its hour is not published"]
     used = hour["used_cost_usd"]
     share = f" ({_number((100 * call['effective_cost_usd'] / used).quantize(Decimal('0.0001')))} %)" if used else ""
-    return [
+    text = (
         f"effective cost: {cost} USD, its share by work{share} of the {_number(used)} USD that {_count_of_calls(hour)} "
         f"with {hour['used_tokens']:,} weighted tokens used of {hour['commitment_id']} in that hour, "
         f"deployment {call['deployment_id']}"
-    ]
+    )
+    return [text]
 
 
 def _price_lines(charge: Row, call: Row) -> list[str]:

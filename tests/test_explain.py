@@ -72,8 +72,10 @@ CHARGE: dict[str, Any] = {
 def test_listed_price_shows_currency_multipliers_and_rate_of_exchange():
     assert charge_lines(CHARGE, CALL) == [
         "input: 250,000 x 0.000002376 USD = 0.594 USD at list price",
-        "  listed: 0.000002 EUR x 1.1 (region multiplier) x 1.08 (USD per EUR) = 0.000002376 USD by prices, eu; "
-        "evidence: page 3",
+        (
+            "  listed: 0.000002 EUR x 1.1 (region multiplier) x 1.08 (USD per EUR) = 0.000002376 USD by prices, eu; "
+            "evidence: page 3"
+        ),
         "  contracted: 250,000 x 0.000002376 USD = 0.594 USD",
     ]
 
@@ -92,8 +94,10 @@ def test_listed_price_shows_currency_multipliers_and_rate_of_exchange():
         ),
         (
             {"context_over_tokens": 199_999, "context_up_to_tokens": 300_000, "is_threshold_inclusive": True},
-            "  threshold: the price for 200,000 or more input tokens, up to 300,000 (inclusive rule); "
-            "the call has 250,000",
+            (
+                "  threshold: the price for 200,000 or more input tokens, up to 300,000 (inclusive rule); "
+                "the call has 250,000"
+            ),
         ),
         # 6,750 = 4 x 1,440 + 990, and 990 minutes are 16:30.
         (
@@ -161,8 +165,8 @@ def test_free_units_are_taken_from_the_quantity_and_name_their_allowance():
 def test_charges_sum_to_the_cost_of_the_call_or_it_says_so():
     lines = CallExplanation(CALL, [CHARGE]).lines()
     assert lines[0] == (
-        "call-1 of gateway: openai gpt-4.1-eu (priced as gpt-4.1), tier priority, region eu, 2026-07-10T17:00:00+00:00, "
-        "priced"
+        "call-1 of gateway: openai gpt-4.1-eu (priced as gpt-4.1), tier priority, region eu, "
+        "2026-07-10T17:00:00+00:00, priced"
     )
     assert lines[-3:] == [
         "list cost: 0.594 USD, the sum of the charges",
@@ -210,8 +214,10 @@ def test_call_on_bought_capacity_shows_its_share_of_the_hour():
     call = {**CALL, "effective_cost_usd": Decimal("0.25"), "deployment_id": "ptu", "pricing_status_type": "provisioned"}
     hour = {"commitment_id": "pool", "used_tokens": 6_000, "used_cost_usd": Decimal("0.75"), "call_count": 3}
     assert capacity_lines(call, hour) == [
-        "effective cost: 0.25 USD, its share by work (33.3333 %) of the 0.75 USD that 3 calls with 6,000 weighted tokens "
-        "used of pool in that hour, deployment ptu"
+        (
+            "effective cost: 0.25 USD, its share by work (33.3333 %) of the 0.75 USD that 3 calls with 6,000 weighted "
+            "tokens used of pool in that hour, deployment ptu"
+        )
     ]
     lines = CallExplanation({**call, "contracted_cost_usd": Decimal(0)}, [CHARGE], hour).lines()
     assert lines[-2] == "contracted cost: 0 USD, bought capacity served it"

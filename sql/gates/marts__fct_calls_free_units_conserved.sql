@@ -1,6 +1,6 @@
 -- Per unit kind of the window: the free units of the calls are those that the allowances gave, and none exceeds what
--- its call used. Per allowance and period that the window touches: they are at most the allowance. The row without a kind
--- stands for the window as a whole: it is judged also when nothing is free.
+-- its call used. Per allowance and period that the window touches: they are at most the allowance. The row without a
+-- kind stands for the window as a whole: it is judged also when nothing is free.
 with
 
 given as (
@@ -41,10 +41,14 @@ periods as (
         sum(units.free_units) as free_units,
         max(units.allowance_units) as allowance_units
     from intermediate.int_pricing__allowance_units as units
-    semi join given
-        on
-            units.allowance_key = given.allowance_key
-            and units.period_start_date = given.period_start_date
+    where
+        exists (
+            select 1
+            from given
+            where
+                given.allowance_key = units.allowance_key
+                and given.period_start_date = units.period_start_date
+        )
     group by units.allowance_key, units.period_start_date
 )
 

@@ -1,7 +1,8 @@
 """A month's free tokens are shared in the order of the calls, also when one arrives late and shifts who pays.
 
-The small company has 15,500 input tokens free in March, whatever the model; an input token costs 0.000002 USD. A day has
-six calls of 1,000 tokens, at 10:00, 10:01, 10:02, 15:00, 15:01 and 15:02, and one on bought capacity, which takes none.
+The small company has 15,500 input tokens free in March, whatever the model; an input token costs 0.000002 USD. A day
+has six calls of 1,000 tokens, at 10:00, 10:01, 10:02, 15:00, 15:01 and 15:02, and one on bought capacity, which takes
+none.
 """
 
 from datetime import date
