@@ -116,7 +116,6 @@ def _cases() -> list[Case]:
     )
     add(
         "grain_unique",
-<<<<<<< HEAD
         "a integer, b varchar, said varchar",
         {"columns": ["a", "b"], "shown_columns": ["said"]},
         passing_with_rows_to_show=(["(1, 'x', 'p')", "(1, 'y', 'p')"], []),
@@ -130,12 +129,13 @@ def _cases() -> list[Case]:
             ],
         ),
         no_rows_to_show=([], [("nothing_judged", None, None, None)]),
-=======
+    )
+    add(
+        "grain_unique",
         "a integer",
         {"columns": ["a"], "is_empty_allowed": True},
         no_rows_where_that_is_allowed=([], []),
         violating_where_no_rows_are_allowed=(["(1)", "(1)"], [("not_unique", "1")]),
->>>>>>> 93f9364 (A list of what is wrong may be empty, and is judged as such)
     )
     add(
         "all_present",

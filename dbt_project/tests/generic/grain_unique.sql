@@ -1,15 +1,11 @@
 {#-
-<<<<<<< HEAD
     `latest_day_only` is for a view whose grain follows from its tables': it judges one day of the window. With
     `shown_columns` every row of a repeated key is a violation and is shown; without, every repeated key is one.
+    `is_empty_allowed` is for a list that may rightly have no rows, such as one of what is wrong.
 -#}
-{% test grain_unique(model, columns, day_column=none, latest_day_only=false, shown_columns=[]) %}
-=======
-    `latest_day_only` is for a view whose grain follows from its tables': it judges one day of the window.
-    `is_empty_allowed` is for a list of what is wrong, of which the best is an empty one.
--#}
-{% test grain_unique(model, columns, day_column=none, latest_day_only=false, is_empty_allowed=false) %}
->>>>>>> 93f9364 (A list of what is wrong may be empty, and is judged as such)
+{% test grain_unique(
+    model, columns, day_column=none, latest_day_only=false, shown_columns=[], is_empty_allowed=false
+) %}
     with judged_rows as (
         {%- if latest_day_only %}
         select *
@@ -46,9 +42,5 @@
     )
     {%- endif %}
 
-<<<<<<< HEAD
-    {{ violations_of('not_unique', columns + shown_columns, model, day_column) }}
-=======
-    {{ violations_of('not_unique', columns, model, day_column, is_empty_allowed) }}
->>>>>>> 93f9364 (A list of what is wrong may be empty, and is judged as such)
+    {{ violations_of('not_unique', columns + shown_columns, model, day_column, is_empty_allowed) }}
 {% endtest %}
