@@ -126,9 +126,7 @@ def explain(
             con.execute("set TimeZone = 'UTC'")
             found = explaining.find_calls(con, call_id, source_name)
             if not found:
-                raise click.UsageError(
-                    explaining.describe_absence(con, settings.serving_path, call_id, source_name)
-                )
+                raise click.UsageError(explaining.describe_absence(con, settings.serving_path, call_id, source_name))
         if is_json:
             content = {"calls": [item.as_json() for item in found]}
             click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2))

@@ -88,7 +88,11 @@ class CallExplanation:
         if call["list_cost_usd"] is not None:
             lines.append(_sum_line("list", self.charged_list_usd, call["list_cost_usd"]))
         if call["pricing_status_type"] == "provisioned":
-            return [*lines, "contracted cost: 0 USD, bought capacity served it", *capacity_lines(call, self.capacity_hour)]
+            return [
+                *lines,
+                "contracted cost: 0 USD, bought capacity served it",
+                *capacity_lines(call, self.capacity_hour),
+            ]
         lines.append(_sum_line("contracted", self.charged_contracted_usd, call["contracted_cost_usd"]))
         return [*lines, f"effective cost: {_number(call['effective_cost_usd'])} USD, the contracted cost"]
 
@@ -99,7 +103,11 @@ def find_calls(con: duckdb.DuckDBPyConnection, call_id: str, source_name: str | 
     charges = _rows(con, QUESTION.read_text(encoding="utf-8"), keys)
     found = []
     for call in _rows(con, _CALLS_SQL, keys):
-        own = [row for row in charges if (row["source_name"], row["event_date"]) == (call["source_name"], call["event_date"])]
+        own = [
+            row
+            for row in charges
+            if (row["source_name"], row["event_date"]) == (call["source_name"], call["event_date"])
+        ]
         hours = []
         if call["pricing_status_type"] == "provisioned":
             hours = _rows(con, _HOUR_SQL, {name: call[name] for name in ("deployment_id", "called_at")})
@@ -184,11 +192,12 @@ def capacity_lines(call: Row, hour: Row | None) -> list[str]:
         return [f"effective cost: {cost} USD, its share of {call['deployment_id']}; its hour is not published"]
     used = hour["used_cost_usd"]
     share = f" ({_number((100 * call['effective_cost_usd'] / used).quantize(Decimal('0.0001')))} %)" if used else ""
-    return [
-        f"effective cost: {cost} USD, its share by work{share} of the {_number(used)} USD that {hour['call_count']:,} "
-        f"calls with {hour['used_tokens']:,} weighted tokens used of {hour['commitment_id']} in that hour, "
+    text = (
+        f"effective cost: {cost} USD, its share by work{share} of the {_number(used)} USD that {_count_of_calls(hour)} "
+        f"with {hour['used_tokens']:,} weighted tokens used of {hour['commitment_id']} in that hour, "
         f"deployment {call['deployment_id']}"
-    ]
+    )
+    return [text]
 
 
 def _price_lines(charge: Row, call: Row) -> list[str]:
@@ -198,7 +207,9 @@ def _price_lines(charge: Row, call: Row) -> list[str]:
         if charge["price_kind_type"] != charge["unit_kind_type"]:
             lines.append(f"fallback: the price of {charge['price_kind_type']} stands in, none of its own is listed")
         if charge["rate_service_tier"] not in {None, charge["service_tier"]}:
-            lines.append(f"fallback: the tier {charge['service_tier']} lists none, {charge['rate_service_tier']} stands in")
+            lines.append(
+                f"fallback: the tier {charge['service_tier']} lists none, {charge['rate_service_tier']} stands in"
+            )
     lines += _threshold(charge, call)
     if (charge["week_minute_from"], charge["week_minute_to"]) not in {(0, _WEEK_MINUTES), (None, None)}:
         window = f"{week_instant(charge['week_minute_from'])} to {week_instant(charge['week_minute_to'])}"
@@ -301,6 +312,10 @@ def _number(value: Decimal) -> str:
     """Write a decimal without trailing zeros and without an exponent."""
     text = f"{value:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _count_of_calls(hour: Row) -> str:
+    return f"{hour['call_count']:,} call{'' if hour['call_count'] == 1 else 's'}"
 
 
 def _percent(share: Decimal) -> str:

@@ -7,6 +7,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.integration.small_company import SmallCompany
@@ -33,7 +34,7 @@ def _options(company: SmallCompany) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["run", "demo", "query"]),
+        (["--help"], ["run", "demo", "query", "explain"]),
         (["run", "--help"], ["--state-dir", "--config", "--json"]),
         (["query", "--help"], ["SQL"]),
     ],
@@ -105,6 +106,70 @@ def test_query_prints_what_is_published(built_company: SmallCompany):
     assert done.returncode == 0
     # 36 calls of 0.003 USD; the six on bought capacity have no list price.
     assert "0.108000000000000" in done.stdout
+
+
+def test_explain_shows_the_arithmetic_of_a_call(built_company: SmallCompany):
+    done = _tokenledger("explain", "2026-03-02-10-0", *_options(built_company), cwd=built_company.root)
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    # 1,000 in at 2.00 and 100 out at 10.00 USD per million.
+    assert "input: 1,000 x 0.000002 USD = 0.002 USD at list price" in lines
+    assert "output: 100 x 0.00001 USD = 0.001 USD at list price" in lines
+    assert lines[-3:] == [
+        "list cost: 0.003 USD, the sum of the charges",
+        "contracted cost: 0.003 USD, the sum of the charges",
+        "effective cost: 0.003 USD, the contracted cost",
+    ]
+
+
+def test_explain_as_json_is_all_that_stdout_holds(built_company: SmallCompany):
+    done = _tokenledger(
+        "explain",
+        "2026-03-02-own",
+        "--source",
+        "mill_calls",
+        "--json",
+        *_options(built_company),
+        cwd=built_company.root,
+    )
+    (found,) = json.loads(done.stdout)["calls"]
+    # The one call of its hour takes all that was used of it.
+    assert found["call"]["pricing_status_type"] == "provisioned"
+    assert Decimal(found["call"]["effective_cost_usd"]) == Decimal(found["capacity_hour"]["used_cost_usd"])
+    assert {row["unit_kind_type"]: row["quantity_units"] for row in found["charges"]} == {
+        "input": "20000.000",
+        "output": "2500.000",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nobody"], ["call_id = 'nobody' in every source", "42 calls from 2026-03-02 to 2026-03-08", "mill_calls"]),
+        (["2026-03-02-10-0", "--source", "other"], ["source_name = 'other'", "of the sources mill_calls"]),
+    ],
+)
+def test_explain_of_an_unknown_call_says_what_was_tried(
+    built_company: SmallCompany, arguments: list[str], words: list[str]
+):
+    done = _tokenledger("explain", *arguments, *_options(built_company), cwd=built_company.root)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    message = " ".join(done.stderr.split())
+    assert [word for word in words if word not in message] == []
+
+
+def test_explain_names_the_sources_that_share_an_id(company: SmallCompany):
+    with duckdb.connect(str(company.settings.serving_path)) as con:
+        con.execute(
+            "insert into marts.fct_calls select * replace ('other' as source_name) from marts.fct_calls"
+            " where call_id = '2026-03-02-10-0'"
+        )
+    both = _tokenledger("explain", "2026-03-02-10-0", *_options(company), cwd=company.root)
+    assert both.stdout.startswith("2 calls have this id, of mill_calls, other; --source chooses.")
+    one = _tokenledger("explain", "2026-03-02-10-0", "--source", "other", *_options(company), cwd=company.root)
+    assert one.stdout.startswith("2026-03-02-10-0 of other: mill mill-large")
+    assert one.stdout.splitlines().count("list cost: 0.003 USD, the sum of the charges") == 1
 
 
 def test_settings_may_come_from_the_environment(built_company: SmallCompany):

@@ -60,6 +60,7 @@ BASES = {
     "input_cost_per_token_cache_hit": _Base("cache_read", "token"),
     "cache_creation_input_token_cost": _Base("cache_write_5m", "token"),
     "cache_creation_input_token_cost_above_1hr": _Base("cache_write_1h", "token"),
+    "cache_creation_input_token_cost_above_12hr": _Base("cache_write_12h", "token"),
     "output_cost_per_reasoning_token": _Base("reasoning", "token"),
     "input_cost_per_audio_token": _Base("input_audio", "token"),
     "output_cost_per_audio_token": _Base("output_audio", "token"),
@@ -94,7 +95,6 @@ _NO_VIDEO_SECONDS = "usage tells seconds of video from no other seconds"
 _NO_QUALITY = "usage does not say of which size or quality an image is"
 _NO_DBU = "it is stated in Databricks units, not in money"
 NOT_APPLICABLE = {
-    "cache_creation_input_token_cost_above_12hr": "usage tells cache writes of 12 hours from no others",
     "cache_creation_input_audio_token_cost": "usage tells cached audio that is written from no other cache writes",
     "explicit_cache_read_input_token_cost": "usage tells reads of an explicit cache from no other cache reads",
     "citation_cost_per_token": "usage counts the tokens of citations as output, not apart",

@@ -271,7 +271,10 @@ def _judged(
 def _evaluated_count(
     con: duckdb.DuckDBPyConnection, model: Mapping[str, Any], test: Mapping[str, Any], run: GateRun
 ) -> int:
-    """Count what a test judged: the built days' rows, or the latest day's before their end (macros/judged.sql)."""
+    """Count what a test judged: the built days' rows, or the latest day's before their end (macros/judged.sql).
+
+    A list that may rightly be empty counts as one thing judged when it is.
+    """
     relation = f'"{model["schema"]}"."{model["name"]}"'
     arguments = (test.get("test_metadata") or {}).get("kwargs", {})
     day_column = arguments.get("day_column")
@@ -296,7 +299,8 @@ def _evaluated_count(
             """,
             {"first": run.window_start_date, "last": run.window_end_date},
         ).fetchone()
-    return int(counted[0]) if counted else 0
+    count = int(counted[0]) if counted else 0
+    return max(count, 1) if arguments.get("is_empty_allowed") else count
 
 
 def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:

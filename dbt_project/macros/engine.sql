@@ -102,18 +102,19 @@
     cast(((epoch_us({{ instant }}) // 60000000) + 4320) % 10080 as integer)
 {%- endmacro %}
 
-{#- A map from the rows' keys to their values, of the rows that meet the condition; null when none does. -#}
+{#- A map from the rows' keys to their values, of the rows that meet the condition, in the order of the keys:
+    two maps of the same entries are equal only in the same order. Null when no row does. -#}
 {% macro map_of(key, value, condition) -%}
     {{ return(adapter.dispatch('map_of')(key, value, condition)) }}
 {%- endmacro %}
 
 {% macro default__map_of(key, value, condition) -%}
-    map_from_entries(collect_list(struct({{ key }}, {{ value }})) filter (where {{ condition }}))
+    map_from_entries(array_sort(collect_list(struct({{ key }}, {{ value }})) filter (where {{ condition }})))
 {%- endmacro %}
 
 {% macro duckdb__map_of(key, value, condition) -%}
     map_from_entries(
-            list(struct_pack(k := {{ key }}, v := {{ value }})) filter (where {{ condition }})
+            list(struct_pack(k := {{ key }}, v := {{ value }}) order by {{ key }}) filter (where {{ condition }})
         )
 {%- endmacro %}
 

@@ -1,6 +1,6 @@
--- Per unit kind of the window: the free units of the calls are those that the allowances gave, and none exceeds what its
--- call used. Per allowance and period that the window touches: they are at most the allowance. The row without a kind
--- stands for the window as a whole: it is judged also when nothing is free.
+-- Per unit kind of the window: the free units of the calls are those that the allowances gave, and none exceeds what
+-- its call used. Per allowance and period that the window touches: they are at most the allowance. The row without a
+-- kind stands for the window as a whole: it is judged also when nothing is free.
 with
 
 given as (
@@ -11,13 +11,10 @@ given as (
 
 taken as (
     select
-        entry.key as unit_kind,
-        entry.value as free_units
-    from (
-        select unnest(map_entries(free_units)) as entry
-        from marts.fct_calls
-        where event_date between $min_date and $max_date and free_units is not null
-    )
+        unnest(map_keys(free_units)) as unit_kind,
+        unnest(map_values(free_units)) as free_units
+    from marts.fct_calls
+    where event_date between $min_date and $max_date and free_units is not null
 ),
 
 given_by_kind as (
@@ -39,13 +36,20 @@ taken_by_kind as (
 
 periods as (
     select
-        allowance_key,
-        period_start_date,
-        sum(free_units) as free_units,
-        max(allowance_units) as allowance_units
-    from intermediate.int_pricing__allowance_units
-    where (allowance_key, period_start_date) in (select (allowance_key, period_start_date) from given)
-    group by allowance_key, period_start_date
+        units.allowance_key,
+        units.period_start_date,
+        sum(units.free_units) as free_units,
+        max(units.allowance_units) as allowance_units
+    from intermediate.int_pricing__allowance_units as units
+    where
+        exists (
+            select 1
+            from given
+            where
+                given.allowance_key = units.allowance_key
+                and given.period_start_date = units.period_start_date
+        )
+    group by units.allowance_key, units.period_start_date
 )
 
 select

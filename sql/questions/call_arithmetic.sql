@@ -1,5 +1,5 @@
--- How was a call priced? One row per unit kind that it used: quantity x unit price = cost, and what the unit price rests
--- on. $call_id names the call, $source_name its source; null stands for any.
+-- How was a call priced? One row per unit kind that it used: quantity x unit price = cost, and what the unit price
+-- rests on. $call_id names the call, $source_name its source; null stands for any.
 select
     charges.source_name,
     charges.call_id,
@@ -71,4 +71,5 @@ qualify
         partition by charges.source_name, charges.call_id, charges.event_date, charges.unit_kind_type
         order by allowances.reported_provider_name
     ) = 1
-order by charges.event_date, charges.source_name, charges.list_cost_usd desc nulls last, charges.unit_kind_type
+order by
+    charges.event_date asc, charges.source_name asc, charges.list_cost_usd desc nulls last, charges.unit_kind_type asc

@@ -131,6 +131,13 @@ def _cases() -> list[Case]:
         no_rows_to_show=([], [("nothing_judged", None, None, None)]),
     )
     add(
+        "grain_unique",
+        "a integer",
+        {"columns": ["a"], "is_empty_allowed": True},
+        no_rows_where_that_is_allowed=([], []),
+        violating_where_no_rows_are_allowed=(["(1)", "(1)"], [("not_unique", "1")]),
+    )
+    add(
         "all_present",
         "a integer, event_date date",
         {"columns": ["a"], "day_column": "event_date"},

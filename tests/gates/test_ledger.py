@@ -182,9 +182,11 @@ BREACHES: list[tuple[str, str, int]] = [
     # Two free pages more on the second day of the same month.
     (
         FREE_UNITS,
-        "update marts.fct_calls set free_units = map {'page': 2.000} where call_id = 'c';"
-        "insert into intermediate.int_pricing__allowance_units by name select * replace (date '2026-07-02' as event_date)"
-        " from intermediate.int_pricing__allowance_units",
+        """
+        update marts.fct_calls set free_units = map {'page': 2.000} where call_id = 'c';
+        insert into intermediate.int_pricing__allowance_units by name
+        select * replace (date '2026-07-02' as event_date) from intermediate.int_pricing__allowance_units
+        """,
         1,
     ),
     (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'", 2),

@@ -1,7 +1,8 @@
 """A month's free tokens are shared in the order of the calls, also when one arrives late and shifts who pays.
 
-The small company has 15,500 input tokens free in March, whatever the model; an input token costs 0.000002 USD. A day has
-six calls of 1,000 tokens, at 10:00, 10:01, 10:02, 15:00, 15:01 and 15:02, and one on bought capacity, which takes none.
+The small company has 15,500 input tokens free in March, whatever the model; an input token costs 0.000002 USD. A day
+has six calls of 1,000 tokens, at 10:00, 10:01, 10:02, 15:00, 15:01 and 15:02, and one on bought capacity, which takes
+none.
 """
 
 from datetime import date
@@ -18,7 +19,9 @@ WEDNESDAY = date(2026, 3, 4)
 TERM = "march,mill,*,free_allowance,input,15500,month,2026-01-01,Amendment 3"
 HEADER = "contract_id,provider_name,model_pattern,term_type,unit_kind,allowance_units,period_type,valid_from,evidence"
 
-FREE_BY_DAY = "select event_date, sum(free_units) from marts.fct_call_charges group by 1 having sum(free_units) > 0 order by 1"
+FREE_BY_DAY = (
+    "select event_date, sum(free_units) from marts.fct_call_charges group by 1 having sum(free_units) > 0 order by 1"
+)
 FREE_ON_WEDNESDAY = f"""
     select call_id, free_units['input'], contracted_cost_usd
     from marts.fct_calls

@@ -1,8 +1,11 @@
 {#-
     `latest_day_only` is for a view whose grain follows from its tables': it judges one day of the window. With
     `shown_columns` every row of a repeated key is a violation and is shown; without, every repeated key is one.
+    `is_empty_allowed` is for a list that may rightly have no rows, such as one of what is wrong.
 -#}
-{% test grain_unique(model, columns, day_column=none, latest_day_only=false, shown_columns=[]) %}
+{% test grain_unique(
+    model, columns, day_column=none, latest_day_only=false, shown_columns=[], is_empty_allowed=false
+) %}
     with judged_rows as (
         {%- if latest_day_only %}
         select *
@@ -39,5 +42,5 @@
     )
     {%- endif %}
 
-    {{ violations_of('not_unique', columns + shown_columns, model, day_column) }}
+    {{ violations_of('not_unique', columns + shown_columns, model, day_column, is_empty_allowed) }}
 {% endtest %}

@@ -34,7 +34,8 @@ free_units as (
         call_id,
         event_date,
         {% for kind in unit_kinds() -%}
-        cast(sum(case when unit_kind = '{{ kind }}' then free_units else 0 end) as bigint) as {{ quantity_column(kind) }},
+        cast(sum(case when unit_kind = '{{ kind }}' then free_units else 0 end) as bigint)
+            as {{ quantity_column(kind) }},
         {% endfor -%}
         {{ map_of('unit_kind', 'free_units', is_other_kind()) }} as other_units,
         {{ map_of('unit_kind', 'free_units', 'free_units > 0') }} as free_units
