@@ -86,16 +86,16 @@ def test_every_pricing_key_is_landed_or_listed_with_a_reason(tmp_path: Path, key
 
 
 def test_pricing_keys_by_what_becomes_of_them():
-    """40 of the 166 price no call and 8 have a structure of their own; the other 118 are rates.
+    """30 of the 166 price no call and 8 have a structure of their own; the other 128 are rates.
 
-    The 40: 10 of writes for 12 hours (1 plain, 4 tiers, 1 threshold, its 4 tiers), 4 of seconds of video, 6 and 7 of
-    resolutions of videos and images, 2 each of annotated pages, of pixels and of Databricks units, and 7 single ones.
+    The 30: 4 of seconds of video, 6 and 7 of resolutions of videos and images, 2 each of annotated pages, of pixels and
+    of Databricks units, and 7 single ones.
     """
     parsed = [litellm_prices.parse_price_key(key) for key in _keys() if key not in litellm_prices.STRUCTURED]
     bases = [found[0] for found in parsed if found]
     assert len(bases) == len(parsed) == 166 - 8
-    assert sum(base in litellm_prices.NOT_APPLICABLE for base in bases) == 10 + 4 + 6 + 7 + 2 + 2 + 2 + 7
-    assert sum(base in litellm_prices.BASES for base in bases) == 118
+    assert sum(base in litellm_prices.NOT_APPLICABLE for base in bases) == 4 + 6 + 7 + 2 + 2 + 2 + 7
+    assert sum(base in litellm_prices.BASES for base in bases) == 128
 
 
 def test_unknown_key_that_reads_like_a_price_is_kept_as_a_reject(tmp_path: Path):
