@@ -77,6 +77,7 @@ class _Document(BaseModel):
     as_of: UtcDatetime | None = None
     demo: DemoOptions | None = None
     reference_dir: str | None = None
+    min_priced_call_share: float = Field(default=0, ge=0, le=1)
     sources: list[dict[str, Any]] = Field(min_length=1)
     former_sources: list[FormerSource] = []
 
@@ -92,6 +93,8 @@ class Settings(BaseModel):
         as_of: Instant that counts as now for records from the future; None for the clock.
         demo: Size of the demo data; None when there is no demo company.
         reference_dir: Folder of the reference data (seeds).
+        min_priced_call_share: A day of which a smaller share of calls has a price is not published; 0 lets every day
+            through.
         sources: Options of every source, in the file's order.
         former_sources: Sources that are not pulled any more, and whether what they landed counts.
     """
@@ -105,6 +108,7 @@ class Settings(BaseModel):
     as_of: UtcDatetime | None = None
     demo: DemoOptions | None = None
     reference_dir: Path
+    min_priced_call_share: float = 0
     sources: tuple[SerializeAsAny[SourceOptions], ...]
     former_sources: tuple[FormerSource, ...] = ()
 
@@ -177,6 +181,7 @@ def load_settings(
         as_of=document.as_of,
         demo=document.demo,
         reference_dir=file.parent / reference,
+        min_priced_call_share=document.min_priced_call_share,
         sources=sources,
         former_sources=tuple(document.former_sources),
     )

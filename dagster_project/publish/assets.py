@@ -21,6 +21,7 @@ from dagster_project.publish.exports import (
     exported_periods,
     period_bounds,
 )
+from dagster_project.publish.published_spend import note_spend, take_back
 from dagster_project.publish.serving import ReplacedDays, build_serving
 from dagster_project.settings import Settings
 from dagster_project.warehouse import restatement
@@ -79,6 +80,7 @@ def serving_assets(
 
         with progress.step("publish", SERVING) as step, open_warehouse(settings) as con:
             _require_finished(con, window)
+            note_spend(con, settings.serving_path, window, published_at=now)
             judged_suites = [_over_window(con, suite, window, daily_tables) for suite in suites]
             manifest = build_serving(
                 warehouse_path=settings.warehouse_path,
@@ -97,6 +99,8 @@ def serving_assets(
                 restatement.close_requests(
                     con, window, requested_until=_run_start(context, now), built_at=datetime.now(UTC)
                 )
+            else:
+                take_back(con, published_at=now)
             step.rows = sum(relation.row_count for relation in manifest.relations if relation.row_count is not None)
         if manifest.is_published:
             yield dg.MaterializeResult(

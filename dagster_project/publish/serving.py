@@ -29,6 +29,9 @@ from dagster_project.publish._files import sync_directory, sync_file
 
 PUBLISHED_SCHEMAS = ("marts", "analytics")
 
+# What the pipeline remembers and cannot be built again from the landing zone.
+PUBLISHED_RECORDS = ("published_spend",)
+
 # DuckDB 1.5 and later open it; a newer format would shut out BI tools that bundle an older engine.
 STORAGE_VERSION = "v1.5.0"
 
@@ -120,8 +123,8 @@ def build_serving(
 
     Tables are copied in their stored order, without indexes; a view is recreated when everything it reads is
     published too, and stored as a table otherwise; comments go along. `ops.publication` holds one row per
-    relation, `ops.gate_results` every judgement. Killed at any point, the old file stays, and the next build
-    clears what was left.
+    relation, `ops.gate_results` every judgement, `ops.published_spend` what was published of each day. Killed at any
+    point, the old file stays, and the next build clears what was left.
 
     Args:
         warehouse_path: The pipeline's own file; only read.
@@ -262,11 +265,27 @@ def _write_candidate(
                 for entry in relations
             ],
         )
+        for table in _published_records(source, catalog):
+            source.execute(f"create table ops.{table} as from {_quoted(catalog)}.ops.{table}")
     finally:
         source.execute(f"use {_quoted(catalog)}")
         # Detaching writes the log into the file; without it the file alone would be incomplete.
         source.execute(f"detach {_CANDIDATE}")
     return tuple(relations)
+
+
+def _published_records(source: duckdb.DuckDBPyConnection, catalog: str) -> list[str]:
+    """Give the tables of the pipeline's own record that readers get, as far as they exist."""
+    rows = source.execute(
+        f"""
+        select table_name from duckdb_tables()
+        where database_name = $catalog and schema_name = 'ops'
+            and table_name in ({", ".join(_text(name) for name in PUBLISHED_RECORDS)})
+        order by table_name
+        """,
+        {"catalog": catalog},
+    ).fetchall()
+    return [str(name) for (name,) in rows]
 
 
 @contextlib.contextmanager

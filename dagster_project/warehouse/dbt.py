@@ -187,13 +187,14 @@ class DbtProject:
         return self._settings.dbt_dir / "target" / "manifest.json"
 
     def variables(self) -> dict[str, Any]:
-        """Give the vars that do not depend on the run: staging models, precedence of rates, value equations."""
+        """Give the vars that do not depend on the run: staging models, precedence of rates, coverage, equations."""
         connectors = discover()
         return {
             **discovered_vars(),
             "rate_precedence": [
                 source.name for source in self._settings.sources if connectors[source.kind].feed == "rates"
             ],
+            "min_priced_call_share": self._settings.min_priced_call_share,
             "value_equations": [equation.as_dbt_var() for equation in compile_equations(self._settings.reference_dir)],
         }
 

@@ -31,7 +31,7 @@ from dagster_project.warehouse.dbt import (
     window_vars,
 )
 from dagster_project.warehouse.landing import LandingZone
-from dagster_project.warehouse.raw import refresh_views
+from dagster_project.warehouse.raw import HISTORY_SUFFIX, refresh_views
 from dagster_project.warehouse.run_window import run_window
 
 STAGES = ("reference", "staging", "intermediate", "marts")
@@ -46,8 +46,11 @@ class Translator(DagsterDbtTranslator):
         )
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """Give a node's asset key: the model's or the raw table's own name."""
-        return dg.AssetKey(dbt_resource_props["name"])
+        """Give a node's asset key: the model's own name, or that of the raw table, whose history is the same asset."""
+        name = dbt_resource_props["name"]
+        return dg.AssetKey(
+            name.removesuffix(HISTORY_SUFFIX) if dbt_resource_props["resource_type"] == "source" else name
+        )
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
         """Give a node's group: its stage."""
@@ -136,7 +139,8 @@ def _folder_assets(
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         window = run_window(context.run.tags, settings)
         if folder.stage == "staging":
-            _require_accepted(settings, folder.name)
+            for kind in _kinds_read(folder):
+                _require_accepted(settings, kind)
         variables = {
             **window_vars(window.first_date, window.last_date),
             "calendar_start_date": settings.start_date.isoformat(),
@@ -198,6 +202,12 @@ def _gate_run(context: dg.AssetExecutionContext, window: Window) -> GateRun:
         window_start_date=window.first_date,
         window_end_date=window.last_date,
     )
+
+
+def _kinds_read(folder: Folder) -> list[str]:
+    """Give the kinds of source that a folder of staging models reads: its own, or all of the feed it is named after."""
+    connectors = discover()
+    return sorted(kind for kind, connector in connectors.items() if folder.name in {kind, connector.feed})
 
 
 def _require_accepted(settings: Settings, kind: str) -> None:
@@ -279,17 +289,17 @@ def _evaluated_count(
     arguments = (test.get("test_metadata") or {}).get("kwargs", {})
     day_column = arguments.get("day_column")
     if not day_column or run.window_start_date is None:
-        counted = con.execute(f"select count(*) from {relation}").fetchone()
+        [(count,)] = con.execute(f"select count(*) from {relation}").fetchall()
     elif arguments.get("latest_day_only"):
-        counted = con.execute(
+        [(count,)] = con.execute(
             f"select count(*) from {relation} "
             f"where {day_column} = (select max({day_column}) from {relation} where {day_column} <= $last)",
             {"last": run.window_end_date},
-        ).fetchone()
+        ).fetchall()
     else:
         around = f"to_days({rebuilt_days_around(model)})"
         last = f"cast($last + {around} as date)"
-        counted = con.execute(
+        [(count,)] = con.execute(
             f"""
             select count(*) from {relation}
             where {day_column} <= {last} and {day_column} >= (
@@ -298,9 +308,8 @@ def _evaluated_count(
             )
             """,
             {"first": run.window_start_date, "last": run.window_end_date},
-        ).fetchone()
-    count = int(counted[0]) if counted else 0
-    return max(count, 1) if arguments.get("is_empty_allowed") else count
+        ).fetchall()
+    return max(int(count), 1) if arguments.get("is_empty_allowed") else int(count)
 
 
 def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:

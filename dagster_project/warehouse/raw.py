@@ -5,12 +5,15 @@ is never read. An entity that has landed nothing yet is a typed empty view: stag
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import duckdb
 import pyarrow as pa
 
 from dagster_project.sources._connector import Connector, Entity
 from dagster_project.warehouse.landing import LANDING_COLUMNS, REJECT_SCHEMA, Landing, LandingZone
+
+HISTORY_SUFFIX = "_history"
 
 LANDINGS_DDL = """
 create or replace table ops.landings (
@@ -33,8 +36,16 @@ def raw_table(connector: Connector, entity: Entity) -> str:
     return f"raw_{connector.kind}__{entity.name}"
 
 
+def history_table(connector: Connector, entity: Entity) -> str:
+    """Name of the view of everything that an entity of a rate card ever landed."""
+    return f"{raw_table(connector, entity)}{HISTORY_SUFFIX}"
+
+
 def refresh_views(con: duckdb.DuckDBPyConnection, zone: LandingZone, connectors: Iterable[Connector]) -> None:
-    """Point every raw view at the current landing files.
+    """Point every raw view at the current landing files, and every view of history at all of them.
+
+    Rate cards have history views: with the columns of the raw table, for records that a later landing of their input
+    superseded or withdrew too, and `superseded_at`, when it did; null while they count.
 
     Args:
         con: The warehouse, writable.
@@ -53,6 +64,8 @@ def refresh_views(con: duckdb.DuckDBPyConnection, zone: LandingZone, connectors:
                 list(REJECT_SCHEMA),
                 zone.reject_paths(connector.kind, entity.name),
             )
+            if connector.feed == "rates":
+                _history_view(con, history_table(connector, entity), columns, _superseded(zone, connector.kind, entity))
 
 
 def record_landings(con: duckdb.DuckDBPyConnection, landings: Iterable[Landing]) -> None:
@@ -119,6 +132,36 @@ def _view(con: duckdb.DuckDBPyConnection, name: str, columns: list[pa.Field], pa
         typed = ", ".join(f'cast(null as {_sql_type(field.type)}) as "{field.name}"' for field in columns)
         body = f"select {typed} where false"
     con.execute(f"create or replace view raw.{name} as {body}")
+
+
+def _superseded(zone: LandingZone, kind: str, entity: Entity) -> dict[str, datetime | None]:
+    """Give every file that an entity ever landed, by its path, and when its landing ceased to count."""
+    landings = [item for item in zone.all(kind) if item.entity == entity.name]
+    ends = {item.supersedes: item.landed_at for item in landings if item.supersedes}
+    return {str(file.path): ends.get(item.landing_id) for item in landings for file in item.files}
+
+
+def _history_view(
+    con: duckdb.DuckDBPyConnection, name: str, columns: list[pa.Field], files: dict[str, datetime | None]
+) -> None:
+    if not files:
+        _view(con, name, [*columns, pa.field("superseded_at", pa.timestamp("us", tz="UTC"))], [])
+        return
+    names = ", ".join(f'records."{field.name}"' for field in columns)
+    paths = ", ".join(_quoted(path) for path in files)
+    ends = ", ".join(
+        f"({_quoted(path)}, cast({'null' if end is None else _quoted(end.isoformat())} as timestamptz))"
+        for path, end in files.items()
+    )
+    con.execute(
+        f"""
+        create or replace view raw.{name} as
+        select {names}, landings.superseded_at
+        from read_parquet([{paths}], hive_partitioning = true, filename = 'landing_path') as records
+        inner join (values {ends}) as landings (landing_path, superseded_at)
+            on records.landing_path = landings.landing_path
+        """
+    )
 
 
 def _quoted(text: str) -> str:

@@ -63,3 +63,17 @@
 {% macro is_everywhere_and_always_in_usd() -%}
     (pricing_currency = 'USD' and region_id is null and week_minute_from = 0 and week_minute_to = 10080)
 {%- endmacro %}
+
+{#- Is a price so far from the one accepted before that a slip of the unit is likelier than a new price? -#}
+{% macro is_implausible_change(accepted_unit_price, unit_price) -%}
+    {{ accepted_unit_price }} > 0
+            and (
+                {{ unit_price }} >= {{ implausible_multiple_of(accepted_unit_price) }}
+                or {{ accepted_unit_price }} >= {{ implausible_multiple_of(unit_price) }}
+            )
+{%- endmacro %}
+
+{#- The smallest price that is implausible after a price; wider than a price, for it may be one that no unit has. -#}
+{% macro implausible_multiple_of(unit_price) -%}
+    cast({{ unit_price }} as decimal(38, 15)) * {{ var('implausible_price_multiplier') }}
+{%- endmacro %}

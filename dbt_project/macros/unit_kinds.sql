@@ -55,8 +55,8 @@
 {%- endmacro %}
 
 {#- Is the row's unit kind one that has no column of its own? -#}
-{% macro is_other_kind() -%}
-    unit_kind not in ('{{ unit_kinds() | join("', '") }}')
+{% macro is_other_kind(column='unit_kind') -%}
+    {{ column }} not in ('{{ unit_kinds() | join("', '") }}')
 {%- endmacro %}
 
 {#-
@@ -82,6 +82,14 @@
 {% macro price_content_columns() -%}
     {{ return([
         'unit_kind', 'list_usd_per_unit', 'contracted_usd_per_unit', 'rate_id', 'contract_id', 'spend_contract_id',
+    ]) }}
+{%- endmacro %}
+
+{#- What two versions of one rate have in common; each has a price and an instant from which it holds. -#}
+{% macro rate_key_columns() -%}
+    {{ return([
+        'source_name', 'provider_name', 'model_id', 'service_tier', 'region_id', 'unit_kind', 'pricing_currency',
+        'context_over_tokens', 'week_minute_from', 'week_minute_to',
     ]) }}
 {%- endmacro %}
 

@@ -8,10 +8,11 @@ import duckdb
 import pytest
 
 from dagster_project.sources import discover
-from dagster_project.warehouse.raw import raw_table, record_landings, refresh_views
+from dagster_project.warehouse.raw import history_table, raw_table, record_landings, refresh_views
 from tests.sources.pulling import Pulled, pull
 
 CALLS = "at,id,n\n2026-07-01T10:00:00Z,a,5\n2026-07-02T11:00:00Z,b,7\nyesterday,c,1\n"
+TERM_COLUMNS = "contract_id,provider_name,model_pattern,term_type,unit_kind,usd_per_million,valid_from,is_list,evidence"
 COLUMNS = {"event_at": "at", "call_id": "id", "input_tokens": "n"}
 
 
@@ -94,3 +95,36 @@ def test_landings_are_mirrored_row_for_row_and_replaced(con: duckdb.DuckDBPyConn
     ]
     record_landings(con, [])
     assert con.execute("select count(*) from ops.landings").fetchall() == [(0,)]
+
+
+def _land_prices(folder: Path, price: str, month: int) -> Pulled:
+    path = folder / "terms.csv"
+    path.write_text(f"{TERM_COLUMNS}\ncard,acme,m,unit_price,input,{price},2026-01-01,true,page\n", encoding="utf-8")
+    return pull(folder, "contract_files", path=str(path), now=datetime(2026, month, 1, tzinfo=UTC))
+
+
+def test_rate_card_has_a_view_of_all_its_versions_with_the_times_in_which_they_were_believed(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+):
+    _land_prices(tmp_path, "2.00", month=1)
+    pulled = _land_prices(tmp_path, "3.00", month=2)
+    connector = discover()["contract_files"]
+    [terms] = connector.entities
+    refresh_views(con, pulled.zone, [connector])
+    versions = f"""
+        select cast(unit_price * 1000000 as integer), month(landed_at), month(superseded_at)
+        from raw.{history_table(connector, terms)} order by landed_at
+    """
+    assert con.execute(versions).fetchall() == [(2, 1, 2), (3, 2, None)]
+    assert con.execute(f"select count(*) from raw.{raw_table(connector, terms)}").fetchone() == (1,)
+
+
+def test_withdrawn_version_stays_in_the_history(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    pulled = _land_prices(tmp_path, "2.00", month=1)
+    connector = discover()["contract_files"]
+    [terms] = connector.entities
+    pulled.zone.withdraw("contract_files", "feed", now=datetime(2026, 3, 1, tzinfo=UTC))
+    refresh_views(con, pulled.zone, [connector])
+    times = f"select month(landed_at), month(superseded_at) from raw.{history_table(connector, terms)}"
+    assert con.execute(times).fetchall() == [(1, 3)]
+    assert con.execute(f"select count(*) from raw.{raw_table(connector, terms)}").fetchone() == (0,)

@@ -88,6 +88,38 @@ unioned as (
     select * from ranked_rates
 ),
 
+held as (
+    select
+        rate_key,
+        valid_from_at as held_from_at,
+        unit_price as held_unit_price,
+        accepted_unit_price,
+        accepted_evidence
+    from {{ ref('int_pricing__rates_held') }}
+),
+
+keyed as (
+    select
+        *,
+        {{ content_hash(rate_key_columns()) }} as rate_key
+    from unioned
+),
+
+-- In place of a price that is held back, the one that was accepted before holds.
+accepted as (
+    select
+        keyed.*,
+        coalesce(held.accepted_unit_price, keyed.unit_price) as accepted_unit_price,
+        case when held.rate_key is not null then held.accepted_evidence else keyed.evidence end as accepted_evidence,
+        held.rate_key is not null as is_price_held
+    from keyed
+    left join held
+        on
+            keyed.rate_key = held.rate_key
+            and keyed.valid_from_at = held.held_from_at
+            and keyed.unit_price = held.held_unit_price
+),
+
 -- A rate ends where the next one of the same key begins; of two that begin together, the one known later holds.
 closed as (
     select
@@ -104,7 +136,7 @@ closed as (
                 cast('9999-12-31' as timestamp with time zone)
             )
         ) as closed_valid_to_at
-    from unioned
+    from accepted
 ),
 
 final as (
@@ -121,14 +153,15 @@ final as (
         region_id,
         unit_kind,
         pricing_currency,
-        evidence,
-        unit_price,
+        accepted_evidence as evidence,
+        accepted_unit_price as unit_price,
         context_over_tokens,
         context_up_to_tokens,
         week_minute_from,
         week_minute_to,
         source_rank,
         is_threshold_inclusive,
+        is_price_held,
         valid_from_at,
         closed_valid_to_at as valid_to_at,
         known_from_at
