@@ -114,7 +114,8 @@ ALLOWANCES = Entity(
 # The unit kinds, disjoint; a price of anything else prices nothing.
 TOKEN_KINDS = (
     "input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_12h", "output", "reasoning", "input_audio",
-    "output_audio", "input_image", "embedding", "cache_read_audio", "cache_read_image", "output_image", "input_video", "output_video",
+    "output_audio", "input_image", "embedding", "cache_read_audio", "cache_read_image", "output_image", "input_video",
+    "output_video",
 )  # fmt: skip
 COUNTED_KINDS = (
     "web_search", "request", "image", "page", "input_character", "output_character", "input_second", "output_second",

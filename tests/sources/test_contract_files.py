@@ -176,7 +176,11 @@ def test_multipliers_and_allowances_are_terms(tmp_path: Path):
             "value_out_of_range",
             "above 0",
         ),
-        ({"term_type": "spend_discount", "price_per_million": "", "discount_share": "0.05"}, "value_surplus", "unit_kind"),
+        (
+            {"term_type": "spend_discount", "price_per_million": "", "discount_share": "0.05"},
+            "value_surplus",
+            "has no unit_kind",
+        ),
         ({"term_type": "multiplier", "multiplier": "1.1"}, "value_surplus", "has no a price"),
         (
             {"term_type": "free_allowance", "price_per_million": "", "allowance_units": "0", "period_type": "day"},
