@@ -178,6 +178,13 @@ def next_step(call: Row, charges: Sequence[Row]) -> list[str]:
     elif reason == "no_rate_on_that_day":
         cause = f"no rate of {call['model_id']} of {provider} holds for the call on {day}, tier {call['service_tier']}"
         step = f"add {price_row}, valid_from {day} or before, one for each unit kind"
+    elif reason == "no_exchange_rate":
+        of_unpriced = [row for row in charges if row["contracted_cost_usd"] is None]
+        named = {str(row["contract_pricing_currency"] or row["pricing_currency"]) for row in of_unpriced}
+        currencies = sorted(named - {"None", "USD"})
+        rows = " and ".join(f"`{currency},{day},<usd_per_currency_unit>,<evidence>`" for currency in currencies)
+        cause = f"no rate of exchange of {' and '.join(currencies)} is known for {day}"
+        step = f"add to seed_exchange_rates.csv {rows}"
     else:
         kinds = [row["unit_kind_type"] for row in charges if row["contracted_cost_usd"] is None]
         cause = f"the rate card has no price of {', '.join(kinds) or 'a unit kind that it used'}"

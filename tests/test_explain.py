@@ -209,6 +209,14 @@ def test_unpriced_call_says_why_and_which_row_prices_it(reason: str, changes: di
     assert "\n".join(lines).endswith(text)
 
 
+def test_call_priced_in_an_unknown_currency_says_which_rate_of_exchange_is_missing():
+    abroad = {**CHARGE, "pricing_currency": "CNY", "contracted_cost_usd": None, "contract_pricing_currency": None}
+    assert next_step({**CALL, "unpriced_reason_type": "no_exchange_rate"}, [CHARGE, abroad]) == [
+        "unpriced (no_exchange_rate): no rate of exchange of CNY is known for 2026-07-10",
+        "next: add to seed_exchange_rates.csv `CNY,2026-07-10,<usd_per_currency_unit>,<evidence>`",
+    ]
+
+
 def test_call_on_bought_capacity_shows_its_share_of_the_hour():
     # 0.25 of 0.75 USD are a third.
     call = {**CALL, "effective_cost_usd": Decimal("0.25"), "deployment_id": "ptu", "pricing_status_type": "provisioned"}

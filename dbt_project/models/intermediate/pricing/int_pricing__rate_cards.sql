@@ -1,3 +1,7 @@
+{%- set exchange_rate_unknown -%}
+    contracted_usd_per_unit is null
+    and coalesce(term_pricing_currency, pricing_currency) <> 'USD'
+{%- endset -%}
 with
 
 prices as (
@@ -24,13 +28,16 @@ pivoted as (
         {{ map_of('unit_kind', usd, usd ~ ' is not null and ' ~ is_other_kind()) }} as {{ price }}_other_usd_per_unit,
         {% endfor -%}
         {{ content_of_group(price_content_columns()) }} as price_content,
+        max(case when {{ exchange_rate_unknown }} then 1 else 0 end) = 1 as is_exchange_rate_unknown,
         valid_from_at,
         valid_to_at
     from prices
     group by
         reported_provider_name, reported_model_name, service_tier, region_key, context_over_tokens,
         context_up_to_tokens, week_minute_from, week_minute_to, valid_from_at, valid_to_at
-    having max(contracted_usd_per_unit) is not null
+    having
+        max(contracted_usd_per_unit) is not null
+        or max(case when {{ exchange_rate_unknown }} then 1 else 0 end) = 1
 ),
 
 -- The key is made of the prices and what they rest on, not of when they hold: a boundary that a later rate draws
@@ -54,6 +61,7 @@ final as (
         {% endfor -%}
         list_other_usd_per_unit,
         contracted_other_usd_per_unit,
+        is_exchange_rate_unknown,
         valid_from_at,
         valid_to_at
     from pivoted

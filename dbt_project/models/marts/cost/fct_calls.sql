@@ -50,6 +50,7 @@ priced as (
         resolved.provider_name as canonical_provider_name,
         resolved.model_id,
         rate_cards.rate_card_key,
+        rate_cards.is_exchange_rate_unknown,
         free_units.free_units,
         capacity_costs.capacity_cost_usd,
         capacity_costs.call_id is not null as is_provisioned,
@@ -126,6 +127,7 @@ final as (
             when reported_input_tokens is null or reported_output_tokens is null then 'missing_token_count'
             when model_id is null then 'unknown_model'
             when rate_card_key is null then 'no_rate_on_that_day'
+            when is_exchange_rate_unknown then 'no_exchange_rate'
             else 'no_price_for_unit_kind'
         end as unpriced_reason_type,
         cast(turn_index as integer) as turn_index,

@@ -106,6 +106,11 @@ final as (
                     'contract_files: <contract_id>,', summed.provider_name, ',', summed.model_name,
                     ',unit_price,<unit kind>,<usd_per_million>,', cast(summed.first_date as varchar), ',true,<evidence>'
                 )
+            when 'no_exchange_rate'
+                then concat(
+                    'seed_exchange_rates.csv: <currency>,', cast(summed.first_date as varchar),
+                    ',<usd_per_currency_unit>,<evidence>'
+                )
             when 'no_price_for_unit_kind'
                 then concat(
                     'contract_files: <contract_id>,', summed.provider_name, ',', summed.model_name, ',unit_price,',
