@@ -68,6 +68,13 @@ def test_fetch_gives_the_changed_content_and_keeps_the_former(tmp_path: Path):
     assert (first.read_bytes(), second.read_bytes()) == (b"[1]", b"[2]")
 
 
+def test_fetch_dates_content_by_the_day_on_which_it_first_came(tmp_path: Path):
+    days = [date(2026, 10, day) for day in (1, 2, 3, 4)]
+    with serving(Answer(body=b"[1]"), Answer(body=b"[1]"), Answer(body=b"[2]"), Answer(body=b"[1]")) as web:
+        found = [fetch(web.url, tmp_path, QUICK, today=day).fetched_date for day in days]
+    assert found == ["2026-10-01", "2026-10-01", "2026-10-03", "2026-10-04"]
+
+
 def test_fetch_tries_again_after_a_server_error(tmp_path: Path):
     with serving(Answer(500), Answer(503), Answer(body=b"[]")) as web:
         path, pauses = _fetched(web, tmp_path)
