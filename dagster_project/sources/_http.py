@@ -1,8 +1,9 @@
 """Sources behind a URL: fetched with limits and retries, kept as a file, and asked for again only when changed.
 
 What is fetched stays below one folder under the hash of its content, with a note of what the server called it, so that
-a connector reads a file in any case and a server that answers "not modified" needs to send nothing. Which content is
-good is the connector's business; nothing here is deleted.
+a connector reads a file in any case and a server that answers "not modified" needs to send nothing. For a source whose
+content has no dates of its own the note lists the versions of the content that could be read, each with the UTC day on
+which it was first fetched. Which content is good is the connector's business; nothing here is deleted.
 """
 
 import hashlib
@@ -13,7 +14,8 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date
 from pathlib import Path, PurePosixPath
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
@@ -79,20 +81,42 @@ class LocatedOptions(SourceOptions):
 
 
 def located_inputs(
-    options: LocatedOptions, context: PullContext, read: Callable[[Path, str], Iterator[Batch]]
+    options: LocatedOptions,
+    context: PullContext,
+    read: Callable[[Path, str], Iterator[Batch]],
+    *,
+    keeps_versions: bool = False,
 ) -> Iterator[InputPull]:
-    """List a source's files as inputs, or fetch its URL as the only one.
+    """List a source's files as inputs, or fetch its URL as one.
+
+    Args:
+        options: Where the source is.
+        context: The pull.
+        read: Reads a file under its input's name.
+        keeps_versions: Whether a change of the URL's content adds an input instead of replacing the only one. The first
+            version is named as the URL, a later one `<url>@YYYY-MM-DD` by the UTC day on which it was first fetched.
 
     Raises:
-        PermanentSourceError: no file matches, or the server refuses.
+        PermanentSourceError: no file matches, the server refuses, or a new version cannot be read.
         TransientSourceError: the server cannot be reached, or does not answer in full.
     """
     if options.path is not None:
         for input_uri, path in options.path.files():
             yield file_input(path, input_uri, read)
     elif options.url is not None:
-        input_uri = public_url(options.url)
-        yield file_input(fetch(options.url, context.fetched_dir, options.http), input_uri, read)
+        today = context.now.astimezone(UTC).date()
+        fetched = fetch(options.url, context.fetched_dir, options.http, today=today)
+        if keeps_versions:
+            for version in _readable_versions(fetched, options.url, context.fetched_dir, read):
+                yield _version_input(version, options.url, context.fetched_dir, read)
+        else:
+            yield file_input(context.fetched_dir / fetched.file_name, public_url(options.url), read)
+
+
+def fetched_version_date(url: str, input_uri: str) -> date | None:
+    """Give the UTC day from which a later version of a URL's content holds; None for the first and any other input."""
+    start = f"{public_url(url)}@"
+    return date.fromisoformat(input_uri.removeprefix(start)) if input_uri.startswith(start) else None
 
 
 def public_url(url: str) -> str:
@@ -103,25 +127,86 @@ def public_url(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Note:
-    """What is kept about the last answer of a URL.
+class FetchedVersion:
+    """One version of a URL's content.
 
     Attributes:
-        file_name: The content's file.
+        file_name: Its file.
         sha256: Hash of the file.
-        etag: The server's name of the version, if it gave one.
-        last_modified: When the server says that it changed, as the server wrote it.
+        from_date: UTC day from which it holds, YYYY-MM-DD; None for the first one, which holds at all times.
     """
 
     file_name: str
     sha256: str
+    from_date: str | None
+
+    def input_uri(self, url: str) -> str:
+        """Name the version as an input."""
+        return public_url(url) + (f"@{self.from_date}" if self.from_date else "")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What is kept about the answers of a URL.
+
+    Attributes:
+        file_name: The latest content's file.
+        sha256: Hash of the file.
+        fetched_date: UTC day on which this content was first fetched after another one, YYYY-MM-DD.
+        etag: The server's name of the latest content, if it gave one.
+        last_modified: When the server says that it changed, as the server wrote it.
+        versions: The contents that could be read, oldest first; empty for a source that keeps the latest only.
+    """
+
+    file_name: str
+    sha256: str
+    fetched_date: str
     etag: str | None
     last_modified: str | None
+    versions: tuple[FetchedVersion, ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
+        """What to ask the server with, so that it sends only other content."""
         found = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in found.items() if value}
+
+    def versions_with_latest(self) -> tuple[FetchedVersion, ...]:
+        """Give the versions, with the latest content as the last one.
+
+        It takes the place of a version of its own day, and of none when it is what held before that day. A clock that
+        is behind the last version's day does not put the latest content before that version.
+        """
+        if not self.versions:
+            return (FetchedVersion(self.file_name, self.sha256, None),)
+        day = max(self.fetched_date, self.versions[-1].from_date or "")
+        kept = tuple(version for version in self.versions if version.from_date != day)
+        return kept if kept[-1].sha256 == self.sha256 else (*kept, FetchedVersion(self.file_name, self.sha256, day))
+
+
+def _readable_versions(
+    fetched: Fetched, url: str, folder: Path, read: Callable[[Path, str], Iterator[Batch]]
+) -> tuple[FetchedVersion, ...]:
+    """Give the versions of a URL's content, the latest one included once it has been read from start to end."""
+    versions = fetched.versions_with_latest()
+    if versions != fetched.versions:
+        if versions[-1] not in fetched.versions:
+            for _ in _version_input(versions[-1], url, folder, read).batches():
+                pass
+        _save_note(_note_path(url, folder), replace(fetched, versions=versions))
+    return versions
+
+
+def _version_input(
+    version: FetchedVersion, url: str, folder: Path, read: Callable[[Path, str], Iterator[Batch]]
+) -> InputPull:
+    def read_unchanged(path: Path, input_uri: str) -> Iterator[Batch]:
+        if sha256_of(path) != version.sha256:
+            msg = f"Read {input_uri}: its file {path} is not what was fetched, expected it unchanged. Restore the file."
+            raise PermanentSourceError(msg)
+        return read(path, input_uri)
+
+    return file_input(folder / version.file_name, version.input_uri(url), read_unchanged)
 
 
 class _RetryError(Exception):
@@ -132,28 +217,30 @@ class _RetryError(Exception):
         self.pause_seconds = pause_seconds
 
 
-def fetch(url: str, folder: Path, options: HttpOptions, *, sleep: Callable[[float], None] = time.sleep) -> Path:
-    """Fetch a URL into a folder and give the file; an unchanged one is the file that is there already.
+def fetch(
+    url: str, folder: Path, options: HttpOptions, *, today: date, sleep: Callable[[float], None] = time.sleep
+) -> Fetched:
+    """Fetch a URL into a folder and say where it is; unchanged content is the file that is there already.
 
     Args:
         url: What to fetch.
         folder: Where fetched content is kept; created when absent.
         options: Limits.
+        today: UTC day of the pull.
         sleep: How to wait between tries.
 
     Raises:
-        PermanentSourceError: the server refuses, or the content is larger than allowed.
+        PermanentSourceError: the server refuses, the content is larger than allowed, or the note is damaged.
         TransientSourceError: no try gave the whole content.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    note_path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.note"
-    note = _load_note(note_path)
+    note = _load_note(_note_path(url, folder))
     observed = ""
     headers = {"Accept-Encoding": "gzip", "User-Agent": "tokenledger"}
     with httpx2.Client(timeout=options.timeout_seconds, follow_redirects=True, headers=headers) as client:
         for attempt in range(options.attempt_count):
             try:
-                return _try(client, url, note_path, note, options)
+                return _try(client, url, folder, note, options, today=today)
             except (httpx2.TransportError, httpx2.TooManyRedirects, _RetryError) as error:
                 observed = str(error) or type(error).__name__
                 if attempt + 1 < options.attempt_count:
@@ -172,11 +259,13 @@ def _pause(attempt: int, options: HttpOptions, error: Exception) -> float:
     return min(seconds, _LONGEST_PAUSE_SECONDS)
 
 
-def _try(client: httpx2.Client, url: str, note_path: Path, note: _Note | None, options: HttpOptions) -> Path:
-    folder = note_path.parent
-    with client.stream("GET", url, headers=note.headers if note else {}) as response:
-        if response.status_code == httpx2.codes.NOT_MODIFIED and note is not None:
-            return folder / note.file_name
+def _try(
+    client: httpx2.Client, url: str, folder: Path, note: Fetched | None, options: HttpOptions, *, today: date
+) -> Fetched:
+    headers = note.headers if note else {}
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code == httpx2.codes.NOT_MODIFIED and note and headers:
+            return note
         if response.status_code in _RETRIED_STATUSES:
             asked = response.headers.get("Retry-After", "")
             raise _RetryError(f"status {response.status_code}", float(asked) if asked.isdecimal() else None)
@@ -187,14 +276,17 @@ def _try(client: httpx2.Client, url: str, note_path: Path, note: _Note | None, o
             )
             raise PermanentSourceError(msg)
         path = _save(response, url, folder, options)
-        fresh = _Note(
+        sha256 = sha256_of(path)
+        fresh = Fetched(
             path.name,
-            sha256_of(path),
+            sha256,
+            note.fetched_date if note and note.sha256 == sha256 else today.isoformat(),
             response.headers.get("ETag"),
             response.headers.get("Last-Modified"),
+            note.versions if note else (),
         )
-    _replace(note_path, json.dumps(vars(fresh)).encode())
-    return path
+    _save_note(_note_path(url, folder), fresh)
+    return fresh
 
 
 def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOptions) -> Path:
@@ -244,16 +336,35 @@ def _decoded(response: httpx2.Response, url: str) -> Iterator[bytes]:
         raise _RetryError("compressed content ends early")
 
 
-def _load_note(path: Path) -> _Note | None:
-    """Read the note of a URL; a note that cannot be read, or whose file is not what it was, is as none."""
+def _note_path(url: str, folder: Path) -> Path:
+    return folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.note"
+
+
+def _load_note(path: Path) -> Fetched | None:
+    """Read the note of a URL; one whose latest file is not what it was asks for all of the content.
+
+    Raises:
+        PermanentSourceError: the note is damaged.
+    """
     try:
-        note = _Note(**json.loads(path.read_text(encoding="utf-8")))
-        return note if sha256_of(path.with_name(note.file_name)) == note.sha256 else None
-    except (OSError, ValueError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        note = Fetched(**{**content, "versions": tuple(FetchedVersion(**item) for item in content["versions"])})
+    except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        msg = (
+            f"Read {path}, the note of a fetched URL: {error!r}, expected a complete note. Restore it, or delete it: "
+            "then what the URL holds now counts as its first version."
+        )
+        raise PermanentSourceError(msg) from error
+    try:
+        is_whole = sha256_of(path.with_name(note.file_name)) == note.sha256
+    except OSError:
+        is_whole = False
+    return note if is_whole else replace(note, etag=None, last_modified=None)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _save_note(path: Path, note: Fetched) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    temporary.write_bytes(content)
+    temporary.write_text(json.dumps(asdict(note)), encoding="utf-8")
     temporary.replace(path)

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, InputPull, PullContext, Reject
-from dagster_project.sources._http import LocatedOptions, located_inputs
+from dagster_project.sources._http import LocatedOptions, fetched_version_date, located_inputs
 
 PRICE_TYPE = pa.decimal128(18, 15)
 MULTIPLIER_TYPE = pa.decimal128(9, 6)
@@ -298,7 +298,8 @@ def context_bands(thresholds: Iterable[int], all_thresholds: Iterable[int] = ())
 class CatalogueOptions(LocatedOptions):
     """Options of a catalogue of list prices: where it is, and since when a version of it was known.
 
-    Without either of the two dates a version is known from when it landed.
+    Without either of the two dates a version is known from when it landed. Of a URL whose versions are kept, the two
+    date the first one; a later one is known from the UTC day on which it was first fetched.
     """
 
     known_from: date | None = None
@@ -317,13 +318,14 @@ class CatalogueOptions(LocatedOptions):
         return value
 
     def version_date(self, input_uri: str) -> date | None:
-        """Give the configured date of a version.
+        """Give the date of a version: its day for a later version of a URL's content, else the configured one.
 
         Raises:
             PermanentSourceError: the input's name holds no date although a pattern for one is configured.
         """
-        if self.known_from_pattern is None:
-            return self.known_from
+        fetched_date = fetched_version_date(self.url, input_uri) if self.url is not None else None
+        if fetched_date is not None or self.known_from_pattern is None:
+            return fetched_date or self.known_from
         found = re.search(self.known_from_pattern, input_uri)
         try:
             return date.fromisoformat(found.group(1)) if found else _no_date()
@@ -346,7 +348,7 @@ class Version:
     Attributes:
         input_uri: The input that it is read from.
         known_from: UTC instant from which it was known.
-        dated_from: The same when the configuration gives it a date; None when it is merely when it landed.
+        dated_from: The same when the version has a date; None when it is merely when it landed.
     """
 
     input_uri: str
@@ -355,16 +357,23 @@ class Version:
 
 
 def catalogue_inputs(
-    options: CatalogueOptions, context: PullContext, read: Callable[[Path, Version], Iterator[Batch]]
+    options: CatalogueOptions,
+    context: PullContext,
+    read: Callable[[Path, Version], Iterator[Batch]],
+    *,
+    keeps_versions: bool = False,
 ) -> Iterator[InputPull]:
-    """List a catalogue's files, or fetch it, as inputs; `read` is given each path with its version."""
+    """List a catalogue's files, or fetch it, as inputs; `read` is given each path with its version.
+
+    `keeps_versions` is for a catalogue without dates of its own: each version that a URL ever gave is an input.
+    """
 
     def read_version(path: Path, input_uri: str) -> Iterator[Batch]:
         dated = options.version_date(input_uri)
         dated_from = datetime.combine(dated, time(), UTC) if dated else None
         return read(path, Version(input_uri, dated_from or context.now, dated_from))
 
-    return located_inputs(options, context, read_version)
+    return located_inputs(options, context, read_version, keeps_versions=keeps_versions)
 
 
 # ---- batches

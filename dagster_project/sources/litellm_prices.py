@@ -4,7 +4,8 @@ A price's name is `<base>[_<time to live>][_above_<N>k_tokens][_<service tier>]`
 and `NOT_APPLICABLE` why a name prices no call. Nothing is left out: what is neither is a reject with the reason, and
 so is a model without any price. A price above a threshold holds for the whole request when its input has more tokens
 than the threshold (for xAI: at least as many). The file has no dates: a version of which the configuration knows the
-date holds from that date on, any other one at all times.
+date holds from that date on, a later version of a URL's content from the UTC day on which it was first fetched, any
+other one at all times.
 """
 
 import json
@@ -643,7 +644,7 @@ def _content(path: Path, input_uri: str) -> dict[str, Any]:
 
 
 def _read(options: LitellmPricesOptions, context: PullContext) -> Iterator[InputPull]:
-    return catalogue_inputs(options, context, _read_version)
+    return catalogue_inputs(options, context, _read_version, keeps_versions=True)
 
 
 connector = Connector(

@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import json
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -18,6 +20,7 @@ from tests.sources.pulling import NOW, Pulled, pull
 from tests.sources.web import Answer, Web, serving
 
 QUICK = HttpOptions(timeout_seconds=5, pause_seconds=0, attempt_count=3)
+TODAY = date(2026, 10, 1)
 FEB = "Sun, 01 Feb 2026 00:00:00 GMT"
 
 
@@ -27,7 +30,8 @@ def _prices(usd: str) -> bytes:
 
 def _fetched(web: Web, folder: Path, options: HttpOptions = QUICK) -> tuple[Path, list[float]]:
     pauses: list[float] = []
-    return fetch(web.url, folder, options, sleep=pauses.append), pauses
+    fetched = fetch(web.url, folder, options, today=TODAY, sleep=pauses.append)
+    return folder / fetched.file_name, pauses
 
 
 def test_fetch_keeps_the_content_under_its_hash(tmp_path: Path):
@@ -62,6 +66,13 @@ def test_fetch_gives_the_changed_content_and_keeps_the_former(tmp_path: Path):
         first, _ = _fetched(web, tmp_path)
         second, _ = _fetched(web, tmp_path)
     assert (first.read_bytes(), second.read_bytes()) == (b"[1]", b"[2]")
+
+
+def test_fetch_dates_content_by_the_day_on_which_it_first_came(tmp_path: Path):
+    days = [date(2026, 10, day) for day in (1, 2, 3, 4)]
+    with serving(Answer(body=b"[1]"), Answer(body=b"[1]"), Answer(body=b"[2]"), Answer(body=b"[1]")) as web:
+        found = [fetch(web.url, tmp_path, QUICK, today=day).fetched_date for day in days]
+    assert found == ["2026-10-01", "2026-10-01", "2026-10-03", "2026-10-04"]
 
 
 def test_fetch_tries_again_after_a_server_error(tmp_path: Path):
@@ -163,9 +174,9 @@ def test_located_source_has_one_place(options: dict[str, Any], words: str):
 # ---- a catalogue behind a URL
 
 
-def _pull(web: Web, folder: Path, day: int = 0) -> Pulled:
+def _pull(web: Web, folder: Path, day: float = 0, kind: str = "litellm_prices", **options: str) -> Pulled:
     http = {"timeout_seconds": 5, "pause_seconds": 0, "attempt_count": 2}
-    return pull(folder, "litellm_prices", now=NOW + timedelta(days=day), url=web.url, http=http)
+    return pull(folder, kind, now=NOW + timedelta(days=day), url=web.url, http=http, **options)
 
 
 def _in_force(pulled: Pulled) -> list[str]:
@@ -206,7 +217,9 @@ def test_last_good_version_stays_when_the_next_one_is_bad(
         assert _in_force(second) == [first]
         web.answers[:] = [Answer(body=_prices("0.000003"))]
         third = _pull(web, tmp_path, day=2).landings()["rates"].input_sha256
-    assert _in_force(second) == [third] != [first]
+    # The bad one left no version behind: the first, and from the third day the third.
+    assert _in_force(second) == [first, third]
+    assert third == hashlib.sha256(_prices("0.000003")).hexdigest()
     failure = second.failure
     assert words in failure.message
     assert failure.is_transient == is_transient
@@ -222,7 +235,162 @@ def test_without_a_good_version_nothing_stands_in(tmp_path: Path):
 
 def test_note_of_a_url_names_no_secret(tmp_path: Path):
     with serving(Answer(body=b"[]", headers={"ETag": '"one"'})) as web:
-        fetch(f"{web.url}?key=secret", tmp_path, QUICK)
+        fetch(f"{web.url}?key=secret", tmp_path, QUICK, today=TODAY)
     texts = [path.name + path.read_text(encoding="utf-8") for path in tmp_path.iterdir()]
     assert json.loads(next(tmp_path.glob("*.note")).read_text(encoding="utf-8"))["etag"] == '"one"'
     assert not any("secret" in text for text in texts)
+
+
+def test_damaged_note_is_reported_and_not_taken_for_a_first_fetch(tmp_path: Path):
+    with serving(Answer(body=b"[]")) as web:
+        _fetched(web, tmp_path)
+        [note] = tmp_path.glob("*.note")
+        note.write_text("{}")
+        with pytest.raises(PermanentSourceError, match=r"expected a complete note\. Restore it, or delete it"):
+            _fetched(web, tmp_path)
+
+
+# ---- versions of a catalogue without dates behind a URL
+
+ONE, TWO, THREE = (Answer(body=_prices(f"0.00000{number}")) for number in (1, 2, 3))
+BROKEN = Answer(body=_prices("0.000009")[:-1])
+
+
+def _october(day: int) -> datetime:
+    return datetime(2026, 10, day, tzinfo=UTC)
+
+
+def _versions(pulled: Pulled, web: Web) -> set[tuple[str, datetime | None, datetime, Decimal]]:
+    """What is current: the input's name after the URL, when its rate holds from and was known from, USD per million."""
+    landings = [item for item in pulled.zone.current("litellm_prices") if item.entity == "rates"]
+    return {
+        (
+            item.input_uri.removeprefix(web.url),
+            row["valid_from"],
+            row["known_from"],
+            row["unit_price"] * 1_000_000,
+        )
+        for item in landings
+        for file in item.files
+        for row in pq.read_table(file.path, partitioning=None).to_pylist()
+    }
+
+
+FIRST = ("", None, NOW, Decimal(1))
+
+
+def _dated(day: int, usd_per_million: int) -> tuple[str, datetime, datetime, Decimal]:
+    return (f"@2026-10-{day:02}", _october(day), _october(day), Decimal(usd_per_million))
+
+
+def test_changed_price_holds_from_the_day_on_which_it_was_fetched(tmp_path: Path):
+    with serving(ONE, TWO) as web:
+        assert _versions(_pull(web, tmp_path), web) == {FIRST}
+        # NOW is 1 October, 0:00 UTC; a day and three quarters later it is 2 October, 18:00 UTC.
+        assert _versions(_pull(web, tmp_path, day=1.75), web) == {FIRST, _dated(2, 2)}
+        # The same content without a name from the server adds nothing, whenever it comes.
+        again = _pull(web, tmp_path, day=5)
+    assert len(web.requests) == 3
+    assert _versions(again, web) == {FIRST, _dated(2, 2)}
+
+
+def test_unchanged_content_adds_no_version(tmp_path: Path):
+    with serving(ONE, Answer(body=TWO.body, headers={"ETag": '"two"'}), Answer(304)) as web:
+        for day in range(4):
+            pulled = _pull(web, tmp_path, day=day)
+    assert web.requests[3]["if-none-match"] == '"two"'
+    assert _versions(pulled, web) == {FIRST, _dated(2, 2)}
+
+
+def test_content_that_changes_back_is_a_version_of_its_own(tmp_path: Path):
+    with serving(ONE, TWO, ONE, TWO) as web:
+        for day in (0, 1, 2, 3):
+            pulled = _pull(web, tmp_path, day=day)
+    assert _versions(pulled, web) == {FIRST, _dated(2, 2), _dated(3, 1), _dated(4, 2)}
+
+
+def test_last_change_of_a_day_stands_for_the_day(tmp_path: Path):
+    with serving(ONE, TWO, THREE) as web:
+        for day in (0, 1, 1.5):
+            pulled = _pull(web, tmp_path, day=day)
+    assert _versions(pulled, web) == {FIRST, _dated(2, 3)}
+
+
+def test_change_on_the_first_day_leaves_the_past_to_the_first_version(tmp_path: Path):
+    with serving(ONE, TWO) as web:
+        _pull(web, tmp_path)
+        pulled = _pull(web, tmp_path, day=0.5)
+    assert _versions(pulled, web) == {FIRST, _dated(1, 2)}
+
+
+def test_change_that_is_undone_on_its_day_is_no_version(tmp_path: Path):
+    with serving(ONE, TWO, ONE) as web:
+        for day in (0, 1, 1.5):
+            pulled = _pull(web, tmp_path, day=day)
+    assert _versions(pulled, web) == {FIRST}
+
+
+def test_clock_that_runs_behind_does_not_put_a_version_before_an_older_one(tmp_path: Path):
+    with serving(ONE, TWO, THREE) as web:
+        for day in (0, 4, 2):
+            pulled = _pull(web, tmp_path, day=day)
+    assert _versions(pulled, web) == {FIRST, _dated(5, 3)}
+
+
+def test_broken_body_is_reported_while_it_is_the_latest_and_never_becomes_a_version(tmp_path: Path):
+    broken = Answer(body=BROKEN.body, headers={"ETag": '"broken"'})
+    with serving(ONE, TWO, broken, Answer(304), THREE) as web:
+        for day in (0, 1):
+            _pull(web, tmp_path, day=day)
+        # Broken later on the day of a good change, and unchanged a day after.
+        for day in (1.5, 2):
+            pulled = _pull(web, tmp_path, day=day)
+            assert "not valid JSON" in pulled.failure.message
+            assert pulled.failure.last_good_at == _october(2)
+            assert _versions(pulled, web) == {FIRST, _dated(2, 2)}
+        pulled = _pull(web, tmp_path, day=3)
+    assert web.requests[3]["if-none-match"] == '"broken"'
+    assert _versions(pulled, web) == {FIRST, _dated(2, 2), _dated(4, 3)}
+
+
+def test_first_content_that_can_be_read_is_the_first_version(tmp_path: Path):
+    with serving(BROKEN, ONE) as web:
+        assert _pull(web, tmp_path, day=-1).failure.last_good_at is None
+        pulled = _pull(web, tmp_path)
+    assert _versions(pulled, web) == {FIRST}
+
+
+def test_damaged_file_of_a_version_is_reported_and_what_it_landed_stays(tmp_path: Path):
+    with serving(ONE, TWO, THREE) as web:
+        for day in (0, 1):
+            _pull(web, tmp_path, day=day)
+        digest = hashlib.sha256(TWO.body).hexdigest()[:32]
+        [path] = (tmp_path / "landing" / "_fetched").glob(f"{digest}*")
+        path.write_bytes(_prices("0.000009"))
+        pulled = _pull(web, tmp_path, day=2)
+    [failure] = [item for item in pulled.results if isinstance(item, SourceFailure)]
+    assert failure.input_uri == f"{web.url}@2026-10-02"
+    assert "is not what was fetched" in failure.message
+    assert _versions(pulled, web) == {FIRST, _dated(2, 2), _dated(3, 3)}
+
+
+def test_configured_date_is_the_first_versions(tmp_path: Path):
+    with serving(ONE, TWO) as web:
+        _pull(web, tmp_path, known_from="2026-01-01")
+        pulled = _pull(web, tmp_path, day=1, known_from="2026-01-01")
+    january = datetime(2026, 1, 1, tzinfo=UTC)
+    assert _versions(pulled, web) == {("", january, january, Decimal(1)), _dated(2, 2)}
+
+
+def test_catalogue_with_dates_of_its_own_keeps_the_latest_content_only(tmp_path: Path):
+    def catalogue(usd: int) -> Answer:
+        history = [{"input": usd, "from_date": None, "to_date": None}]
+        model = {"id": "gpt-5", "name": "GPT-5", "price_history": history}
+        return Answer(body=json.dumps({"vendor": "openai", "models": [model]}).encode())
+
+    with serving(catalogue(1), catalogue(2)) as web:
+        _pull(web, tmp_path, kind="llm_prices")
+        pulled = _pull(web, tmp_path, day=1, kind="llm_prices")
+    [landing] = pulled.zone.current("llm_prices")
+    assert landing.input_uri == web.url
+    assert [row["unit_price"] for row in pulled.rows()] == [Decimal("0.000002")]
