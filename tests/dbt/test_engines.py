@@ -174,7 +174,7 @@ def test_every_duckdb_macro_has_its_spark_counterpart_and_a_dispatcher():
         (
             "map_of",
             ("a", "b", "c"),
-            "MAP_FROM_ENTRIES(COLLECT_LIST(NAMED_STRUCT('a', a, 'b', b)) FILTER(WHERE c))",
+            "MAP_FROM_ENTRIES(ARRAY_SORT(COLLECT_LIST(NAMED_STRUCT('a', a, 'b', b)) FILTER(WHERE c)))",
         ),
         (
             "sum_of_products",

@@ -185,13 +185,18 @@ def test_price_change_holds_from_its_day_on_for_every_tier_and_kind(novaspark: N
     for change in novaspark.truths.price_changes:
         cards = novaspark.rows(
             f"""
-            select list_{change.unit_kind}_usd_per_unit * {MILLION}
+            select list_usd_per_unit * {MILLION}
             from marts.dim_rate_cards
-            where model_id = $model and service_tier = $tier
+            where model_id = $model and service_tier = $tier and unit_kind_type = $kind
                 and (valid_to_at = $changed_on or valid_from_at = $changed_on)
             order by valid_from_at
             """,
-            {"model": change.model_name, "tier": change.service_tier, "changed_on": f"{change.changed_on}T00:00:00Z"},
+            {
+                "model": change.model_name,
+                "tier": change.service_tier,
+                "kind": change.unit_kind,
+                "changed_on": f"{change.changed_on}T00:00:00Z",
+            },
         )
         assert cards == [(change.before_usd_per_million,), (change.after_usd_per_million,)]
 
