@@ -51,7 +51,7 @@ by_contract as (
     select
         named.reported_provider_name,
         named.reported_model_name,
-        lower(named.reported_model_name) as model_id
+        named.reported_model_name as model_id
     from named
     inner join terms
         on
@@ -61,7 +61,7 @@ by_contract as (
     select
         named.reported_provider_name,
         named.reported_model_name,
-        lower(named.reported_model_name) as model_id
+        named.reported_model_name as model_id
     from named
     inner join terms
         on
