@@ -93,6 +93,15 @@ def folders(manifest: Mapping[str, Any]) -> list[Folder]:
     return found
 
 
+def build_vars(settings: Settings, window: Window) -> dict[str, str]:
+    """Give the dbt vars of a build of a window's days: the window, and the calendar that it is part of."""
+    return {
+        **window_vars(window.first_date, window.last_date),
+        "calendar_start_date": settings.start_date.isoformat(),
+        "calendar_end_at": Calendar.of(settings).end_at.isoformat(),
+    }
+
+
 def dbt_stage_assets(
     settings: Settings, project: DbtProject, partitions: dg.PartitionsDefinition, parts: frozenset[str]
 ) -> list[dg.AssetsDefinition]:
@@ -141,16 +150,11 @@ def _folder_assets(
         if folder.stage == "staging":
             for kind in _kinds_read(folder):
                 _require_accepted(settings, kind)
-        variables = {
-            **window_vars(window.first_date, window.last_date),
-            "calendar_start_date": settings.start_date.isoformat(),
-            "calendar_end_at": Calendar.of(settings).end_at.isoformat(),
-        }
         if folder.is_daily:
             with open_warehouse(settings) as con:
                 restatement.note_attempt(con, window, now=datetime.now(UTC))
         with progress.step(folder.stage, folder.name or "seeds") as step:
-            nodes = project.build([folder.selector], exclude=exclude, variables=variables)
+            nodes = project.build([folder.selector], exclude=exclude, variables=build_vars(settings, window))
             models = [node for node in nodes if node.resource_type in {"model", "seed"}]
             tests = [node for node in nodes if node.resource_type == "test" and node.status != "skipped"]
             with open_warehouse(settings) as con:

@@ -83,9 +83,7 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
             step.rows = sum(landing.rows_landed for landing in landings)
             step.rejected = sum(landing.rows_rejected for landing in landings)
             with open_warehouse(settings) as con:
-                refresh_views(con, zone, [connector])
-                record_landings(con, zone.current())
-                days = _note(con, settings, connector, landings)
+                days = show_landings(con, settings, connector, zone)
                 pending = restatement.pending_days(con)
         run = GateRun(run_id=context.run.run_id, checked_at=datetime.now(UTC))
         with progress.step("raw gates", connector.kind), open_warehouse(settings) as con:
@@ -130,24 +128,33 @@ def _over_pending(suite: Suite, landings: Sequence[Landing], pending: AbstractSe
     return suite.over_window(min(days), max(days) + timedelta(days=1))
 
 
-def _note(
-    con: duckdb.DuckDBPyConnection, settings: Settings, connector: Connector, landings: Sequence[Landing]
-) -> list[str]:
+def show_landings(
+    con: duckdb.DuckDBPyConnection, settings: Settings, connector: Connector, zone: LandingZone
+) -> list[date]:
+    """Show a connector's current landings as raw tables, and request the days that differ from what was seen.
+
+    Days of the calendar that were never requested, and all days when the reference data changed, are requested too.
+
+    Returns:
+        The days that the landings request, sorted.
+    """
     now = datetime.now(UTC)
     calendar = Calendar.of(settings)
-    days = restatement.note_landings(con, connector, landings, calendar=calendar, now=now)
+    refresh_views(con, zone, [connector])
+    record_landings(con, zone.current())
+    days = restatement.note_landings(con, connector, zone.current(connector.kind), calendar=calendar, now=now)
     restatement.note_reference(con, settings.reference_dir, calendar=calendar, now=now)
     restatement.note_days(con, calendar=calendar, now=now)
-    return [day.isoformat() for day in days]
+    return days
 
 
-def _metadata(landings: Sequence[Landing], days: Sequence[str]) -> dict[str, dg.MetadataValue]:
+def _metadata(landings: Sequence[Landing], days: Sequence[date]) -> dict[str, dg.MetadataValue]:
     events = [item for landing in landings for item in (landing.min_event_at, landing.max_event_at) if item]
     metadata: dict[str, dg.MetadataValue] = {
         "dagster/row_count": dg.MetadataValue.int(sum(landing.rows_landed for landing in landings)),
         "rejected_rows": dg.MetadataValue.int(sum(landing.rows_rejected for landing in landings)),
         "inputs": dg.MetadataValue.int(len({landing.input_uri for landing in landings})),
-        "restated_days": dg.MetadataValue.json(list(days)),
+        "restated_days": dg.MetadataValue.json([day.isoformat() for day in days]),
     }
     if events:
         metadata["min_event_at"] = dg.MetadataValue.text(min(events).isoformat())

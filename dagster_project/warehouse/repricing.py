@@ -5,8 +5,7 @@ itself says what a change touches: the rate cards are built anew and compared wi
 """
 
 import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
@@ -29,7 +28,7 @@ _EXCLUDED = ("resource_type:test", "resource_type:unit_test", "config.materializ
 def repricing_assets(settings: Settings, project: DbtProject) -> list[dg.AssetsDefinition]:
     """Build the asset `repriced_days`; none where the configuration has no rates."""
     connectors = discover()
-    kinds = sorted({options.kind for options in settings.sources if connectors[options.kind].feed == "rates"})
+    kinds = _rate_kinds(settings)
     if not kinds:
         return []
 
@@ -42,16 +41,30 @@ def repricing_assets(settings: Settings, project: DbtProject) -> list[dg.AssetsD
     )
     def repriced_days(progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
         with progress.step("raw", REPRICED_DAYS) as step:
-            days = _repriced_days(settings, project, kinds)
+            days = request_repriced_days(settings, project)
             step.rows = len(days)
-        return dg.MaterializeResult(metadata={"restated_days": dg.MetadataValue.json(days)})
+        return dg.MaterializeResult(
+            metadata={"restated_days": dg.MetadataValue.json([day.isoformat() for day in days])}
+        )
 
     return [repriced_days]
 
 
-def _repriced_days(settings: Settings, project: DbtProject, kinds: Sequence[str]) -> list[str]:
+def request_repriced_days(settings: Settings, project: DbtProject) -> list[date]:
+    """Build the rate cards from what has landed, and request the days on which they price a call otherwise.
+
+    Args:
+        settings: The configuration.
+        project: The dbt project of this configuration.
+
+    Returns:
+        The requested days, sorted; empty while no call was ever priced.
+
+    Raises:
+        dg.Failure: the rate cards could not be built; no day was requested.
+    """
     zone = LandingZone(settings.landing_dir)
-    landed = sorted(landing.landing_id for kind in kinds for landing in zone.current(kind))
+    landed = sorted(landing.landing_id for kind in _rate_kinds(settings) for landing in zone.current(kind))
     stated = hashlib.sha256("\n".join([project.fingerprint(), *landed]).encode()).hexdigest()
     with open_warehouse(settings) as con:
         if restatement.is_priced_from(con, stated):
@@ -67,5 +80,9 @@ def _repriced_days(settings: Settings, project: DbtProject, kinds: Sequence[str]
                 "correct the cause and pull the rates again."
             )
     with open_warehouse(settings) as con:
-        days = restatement.note_rate_cards(con, stated, calendar=Calendar.of(settings), now=datetime.now(UTC))
-    return [day.isoformat() for day in days]
+        return restatement.note_rate_cards(con, stated, calendar=Calendar.of(settings), now=datetime.now(UTC))
+
+
+def _rate_kinds(settings: Settings) -> list[str]:
+    connectors = discover()
+    return sorted({options.kind for options in settings.sources if connectors[options.kind].feed == "rates"})
