@@ -101,7 +101,7 @@ class Terms:
     """
 
     prices: tuple[int | None, int | None] = (2, 2)
-    change_date: date = DAYS[0]
+    change_date: date = DAYS[6]
     currency: str = "USD"
     discount: tuple[str, date, date] | None = None
     free: tuple[int, str] | None = None
@@ -238,7 +238,7 @@ SHIFTED_ALLOWANCE = [
     LateCalls("a", DAYS[1], "mill-large", (3_000, 500)),
     LateCalls("b", DAYS[5], "mill-small", (3_000,)),
     Terms(prices=(2, 4), change_date=DAYS[6], discount=("0.10", DAYS[0], DAYS[1]), free=FREE),
-    CorrectedDay(DAYS[0], 5, 9_000),
+    CorrectedDay(DAYS[6], 5, 9_000),
 ]
 
 
