@@ -102,10 +102,10 @@ groups as (
 ),
 
 patterns as (
-    {% for relation, pattern in [('rates', 'model_id'), ('multipliers', 'model_id'), ('contract_terms', 'model_pattern')] -%}
+    {% for relation in ['rates', 'multipliers', 'contract_terms'] -%}
     select
         provider_name,
-        lower({{ pattern }}) as model_pattern,
+        lower({{ 'model_pattern' if relation == 'contract_terms' else 'model_id' }}) as model_pattern,
         model_like
     from {{ relation }}
     where model_like is not null
@@ -418,8 +418,8 @@ cells as (
     where segments.valid_to_at is not null
 ),
 
--- The kind's own price goes before one that stands in, then the call's tier before the standard one; reasoning is output,
--- so there the tier goes first. The nearest region, the narrowest window and the highest threshold that was crossed win.
+-- The kind's own price goes before one that stands in, then the call's tier before the standard one; reasoning is
+-- output, so there the tier goes first. The nearest region, the narrowest window and the highest threshold win.
 list_candidates as (
     select
         cells.*,
