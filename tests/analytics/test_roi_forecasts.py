@@ -67,7 +67,9 @@ def test_instance_that_nobody_scored_is_worth_what_the_scored_ones_of_its_day_ar
     con.execute(
         f"""
         insert into marts.rpt_use_case_unit_economics ({COLUMNS})
-        values ('sampled', '1', date '2026-07-01', 8, 0, 8, 1, 2, 6), ('sampled', '2', date '2026-07-01', 2, 0, 2, 1, 2, 2)
+        values
+            ('sampled', '1', date '2026-07-01', 8, 0, 8, 1, 2, 6),
+            ('sampled', '2', date '2026-07-01', 2, 0, 2, 1, 2, 2)
         """
     )
     [day] = [history.days[0] for history in read_histories(con) if history.use_case_id == "sampled"]
