@@ -144,7 +144,7 @@
         'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens', 'output_tokens',
         'reasoning_tokens', 'input_audio_tokens', 'output_audio_tokens', 'input_image_tokens', 'embedding_tokens',
         'web_search_count', 'request_count', 'other_units', 'reported_input_tokens', 'reported_output_tokens',
-        'latency_ms', 'time_to_first_token_ms',
+        'reported_cost_usd', 'latency_ms', 'time_to_first_token_ms',
         'is_success', 'is_spillover', 'called_at', 'landed_at', 'event_date',
     ]) }}
 {%- endmacro %}
