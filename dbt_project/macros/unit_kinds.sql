@@ -82,6 +82,7 @@
 {% macro price_content_columns() -%}
     {{ return([
         'unit_kind', 'list_usd_per_unit', 'contracted_usd_per_unit', 'rate_id', 'contract_id', 'spend_contract_id',
+        'term_context_over_tokens', 'term_week_minute_from',
     ]) }}
 {%- endmacro %}
 

@@ -434,6 +434,9 @@ list_candidates as (
         group_rates.evidence,
         group_rates.unit_price,
         group_rates.context_over_tokens as rate_context_over_tokens,
+        group_rates.context_up_to_tokens as rate_context_up_to_tokens,
+        group_rates.week_minute_from as rate_week_minute_from,
+        group_rates.week_minute_to as rate_week_minute_to,
         group_rates.is_threshold_inclusive,
         price_kinds.kind_rank > 1 or group_rates.tier_rank > 1 as is_price_fallback,
         row_number() over (
@@ -598,6 +601,9 @@ listed as (
         list_prices.region_multiplier,
         list_prices.tier_multiplier,
         list_prices.rate_context_over_tokens,
+        list_prices.rate_context_up_to_tokens,
+        list_prices.rate_week_minute_from,
+        list_prices.rate_week_minute_to,
         list_prices.is_threshold_inclusive,
         coalesce(list_prices.is_price_fallback, false) as is_price_fallback,
         cast(
@@ -626,6 +632,10 @@ term_candidates as (
         group_terms.pricing_currency as term_pricing_currency,
         group_terms.discount_share,
         group_terms.evidence as term_evidence,
+        group_terms.context_over_tokens as term_context_over_tokens,
+        group_terms.context_up_to_tokens as term_context_up_to_tokens,
+        group_terms.week_minute_from as term_week_minute_from,
+        group_terms.week_minute_to as term_week_minute_to,
         cast(
             case
                 when group_terms.term_type <> 'unit_price' then null
@@ -758,6 +768,13 @@ final as (
         week_minute_from,
         week_minute_to,
         rate_context_over_tokens,
+        rate_context_up_to_tokens,
+        rate_week_minute_from,
+        rate_week_minute_to,
+        term_context_over_tokens,
+        term_context_up_to_tokens,
+        term_week_minute_from,
+        term_week_minute_to,
         unit_price,
         usd_per_currency_unit,
         region_multiplier,
