@@ -112,6 +112,24 @@
             and {{ one }}.region_key = {{ other }}.region_key
 {%- endmacro %}
 
+{#- Does what has a validity hold when a segment of time begins? -#}
+{% macro holds_at(validity, segment) -%}
+    {{ segment }}.valid_from_at >= {{ validity }}.valid_from_at
+            and {{ segment }}.valid_from_at < {{ validity }}.valid_to_at
+{%- endmacro %}
+
+{#- Does a price hold in a cell: a segment of time, a band of inputs and a window of the week? -#}
+{% macro holds_in_cell(price, cell) -%}
+    {{ holds_at(price, cell) }}
+            and {{ cell }}.context_over_tokens >= {{ price }}.context_over_tokens
+            and (
+                {{ price }}.context_up_to_tokens is null
+                or {{ cell }}.context_over_tokens < {{ price }}.context_up_to_tokens
+            )
+            and {{ cell }}.week_minute_from >= {{ price }}.week_minute_from
+            and {{ cell }}.week_minute_from < {{ price }}.week_minute_to
+{%- endmacro %}
+
 {#- Does a rate's region, null being everywhere, cover a call's? `eu` covers `eu-west-1`. -#}
 {% macro region_covers(rate_region, region_key) -%}
     (
