@@ -21,7 +21,9 @@ IN_EUROS = [
     for kind, price in (("input", 2), ("output", 8))
 ]
 COSTS = """
-    select sum(list_cost_usd), count(*) filter (list_cost_usd is null) from marts.fct_calls where model_id = 'mill-large'
+    select sum(list_cost_usd), count(*) filter (list_cost_usd is null)
+    from marts.fct_calls
+    where model_id = 'mill-large'
 """
 REJECTED = """
     select record_index, reason_code, reason from raw.raw_contract_files__terms_rejected
