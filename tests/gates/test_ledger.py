@@ -282,7 +282,7 @@ def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, 
 def test_gate_with_nothing_to_judge_fails(con: duckdb.DuckDBPyConnection, name: str):
     for table in ("marts.fct_capacity_hours", "marts.fct_invoice_lines", "intermediate.int_billing__lines_classified",
                   "intermediate.int_billing__lines_rejected", "staging.stg_focus_files__charges",
-                  "marts.rpt_invoice_reconciliation", "ops.landing_files"):  # fmt: skip
+                  "marts.rpt_invoice_reconciliation", "marts.fct_calls", "ops.landing_files"):  # fmt: skip
         con.execute(f"delete from {table}")
     result = _judge(con, name)
     assert (result.is_passed, result.evaluated_count) == (False, 0)
