@@ -23,10 +23,14 @@ def test_commitments_are_those_of_the_generator():
             row["provider_name"],
             int(row["bought_units"]),
             Decimal(row["usd_per_unit_hour"]),
+            Decimal(row["usd_per_overage_unit_hour"]) if row["commitment_id"] == company.PTU_PILOT.commitment_id else None,
         )
         for row in _seed("commitments")
     } == {
-        (pool.commitment_id, pool.provider_name, pool.bought_units, pool.usd_per_unit_hour)
+        (
+            pool.commitment_id, pool.provider_name, pool.bought_units, pool.usd_per_unit_hour,
+            pool.usd_per_overage_unit_hour,
+        )
         for pool in company.COMMITMENTS
     }
 
@@ -43,6 +47,8 @@ def test_deployments_are_those_of_the_generator():
     }
     found = []
     for row in _seed("deployments"):
+        # The pilot's deployment names none: it is the one that covers its type, region and scope.
+        row["commitment_id"] = row["commitment_id"] or company.PTU_PILOT.commitment_id
         throughput = throughputs[row["provider_name"], units[row["commitment_id"]], row["model_id"]]
         deployment = company.Deployment(
             row["deployment_id"],
