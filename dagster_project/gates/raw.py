@@ -452,7 +452,9 @@ GPU_UTILIZATION_FILES_MEASUREMENTS = Suite(
     specs=(
         *_landed("deployment_id", "instance_id", "utilization_share", "utilization_percent", day_of="measured_at"),
         _specs.present("deployment_id", why="A measurement of no deployment says of no capacity that it was used."),
-        _specs.present("instance_id", why="Two instances measured at one instant would be one that was measured twice."),
+        _specs.present(
+            "instance_id", why="Two instances measured at one instant would be one that was measured twice."
+        ),
         _specs.violations(
             "(utilization_share is null) = (utilization_percent is null)",
             aspect="utilization",

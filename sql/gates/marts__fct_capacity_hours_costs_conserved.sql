@@ -1,6 +1,6 @@
--- Per commitment and day the hours cost what was bought and run; per deployment and day what was used is what its calls
--- were given. Bought cost is reckoned from the reference data anew, by the hour: units times price times minutes over 60,
--- less what a part of an hour loses to whole nano-dollars.
+-- Per commitment and day the hours cost what was bought and run; per deployment and day what was used is what its
+-- calls were given. Bought cost is reckoned from the reference data anew: units times price times minutes over 60, less what a
+-- part of an hour loses to whole nano-dollars.
 with
 
 hours as (
@@ -24,17 +24,15 @@ bought as (
         any_value(hours.overage_cost_usd) as overage_cost_usd,
         sum(
             commitments.bought_units * commitments.usd_per_unit_hour * date_diff(
-                'minute',
-                greatest(commitments.starts_at, hours.first_hour_at),
-                least(commitments.ends_at, hours.end_at)
+                'minute', greatest(commitments.starts_at, hours.first_hour_at), least(commitments.ends_at, hours.end_at)
             )
         ) as bought_usd_minutes
     from hours
     inner join reference.seed_commitments as commitments
         on
             hours.commitment_id = commitments.commitment_id
-            and commitments.starts_at < hours.end_at
-            and commitments.ends_at > hours.first_hour_at
+            and hours.end_at > commitments.starts_at
+            and hours.first_hour_at < commitments.ends_at
     group by all
 ),
 
@@ -65,8 +63,7 @@ select
     cost_usd,
     bought_usd_minutes / 60 + overage_cost_usd as expected_cost_usd,
     1 as evaluated_count,
-    -- In nano-dollars times minutes, and so in whole numbers. Each of a day's 24 hours can lose less than two nano-dollars
-    -- per cut of the hour; 0.000001 USD are five hundred cuts.
+    -- A cut of an hour loses less than two nano-dollars, so a millionth of a dollar is five hundred cuts in a day.
     cast(
         coalesce(abs((cost_usd - overage_cost_usd) * 60 - bought_usd_minutes) >= 0.00006, true) as integer
     ) as violation_count

@@ -1,5 +1,5 @@
--- Per day, and for the window as a whole: every call that spilled over is in one capacity hour of each commitment that its
--- origin draws on, and so is its work.
+-- Per day, and for the window as a whole: every call that spilled over is in one capacity hour of each commitment that
+-- its origin draws on, and so is its work.
 with
 
 calls as (
@@ -14,7 +14,7 @@ calls as (
 work as (
     select
         event_date,
-        count(distinct (source_name, call_id, event_date)) as call_count,
+        count(distinct concat_ws('|', source_name, call_id, event_date)) as call_count,
         count(source_name) as share_count,
         coalesce(sum(work_tokens), 0) as work_tokens
     from intermediate.int_capacity__call_work

@@ -23,12 +23,17 @@ def test_commitments_are_those_of_the_generator():
             row["provider_name"],
             int(row["bought_units"]),
             Decimal(row["usd_per_unit_hour"]),
-            Decimal(row["usd_per_overage_unit_hour"]) if row["commitment_id"] == company.PTU_PILOT.commitment_id else None,
+            Decimal(row["usd_per_overage_unit_hour"])
+            if row["commitment_id"] == company.PTU_PILOT.commitment_id
+            else None,
         )
         for row in _seed("commitments")
     } == {
         (
-            pool.commitment_id, pool.provider_name, pool.bought_units, pool.usd_per_unit_hour,
+            pool.commitment_id,
+            pool.provider_name,
+            pool.bought_units,
+            pool.usd_per_unit_hour,
             pool.usd_per_overage_unit_hour,
         )
         for pool in company.COMMITMENTS

@@ -115,9 +115,7 @@ class SmallCompany:
         rows = {
             "seed_capacity_throughputs": [THROUGHPUT],
             "seed_commitments": [COMMITMENT],
-            "seed_deployments": [
-                "mill-own-1,mill-gpu,mill,mill-own,,,,,1,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,"
-            ],
+            "seed_deployments": ["mill-own-1,mill-gpu,mill,mill-own,,,,,1,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,"],
             "seed_kpis": ["resolved,support,boolean,count,0.7,up,0,true,Solved"],
             "seed_use_cases": ["support,Support,millers,Help,Head,One question.,2026-01-01"],
             "seed_value_equations": [

@@ -367,8 +367,8 @@ def test_reservation_of_25_units_with_30_deployed_costs_five_units_of_overage(no
 
 
 def test_telemetry_finds_the_gpu_instances_forty_percent_busy(novaspark: NovaSpark):
-    # 25, 35, 45 and 55 % are 40 % on average, of 4 x 53.698630137 = 214.794520548 USD an hour 85.917808219. In hours in which
-    # the ledger has a call it is the calls' cost, in the others it stays idle and is named.
+    # 25, 35, 45 and 55 % are 40 % on average, of 4 x 53.698630137 = 214.794520548 USD an hour 85.917808219. In hours in
+    # which the ledger has a call it is the calls' cost, in the others it stays idle and is named.
     rows = novaspark.rows(
         """
         select used_tokens > 0, min(measurement_count), max(measured_utilization_share), min(used_cost_usd),

@@ -12,9 +12,8 @@ COLUMNS = {"measured_at": "ts", "instance_id": "host", "utilization_percent": "g
 
 
 def _options(**changed: object) -> dict[str, object]:
-    return {
-        "name": "gpus", "kind": "gpu_utilization_files", "path": "x.csv", "format": "csv", "columns": COLUMNS, **changed,
-    }  # fmt: skip
+    given = {"name": "gpus", "kind": "gpu_utilization_files", "path": "x.csv", "format": "csv", "columns": COLUMNS}
+    return {**given, **changed}
 
 
 def test_gpu_utilization_files_lands_measurements_and_keeps_what_it_cannot_read(tmp_path: Path):

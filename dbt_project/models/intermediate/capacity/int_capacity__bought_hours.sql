@@ -62,8 +62,8 @@ cuts as (
     from spans
     inner join hours
         on
-            hours.hour_at < spans.ends_at
-            and hours.hour_at > spans.starts_at - interval '1 hour'
+            spans.ends_at > hours.hour_at
+            and spans.starts_at < hours.hour_at + interval '1 hour'
     union
     select
         changes.commitment_id,
@@ -71,7 +71,10 @@ cuts as (
         hours.hour_at,
         changes.changed_at as piece_starts_at
     from changes
-    inner join hours on {{ utc_hour('changes.changed_at') }} = hours.hour_at
+    inner join hours
+        on
+            changes.changed_at >= hours.hour_at
+            and changes.changed_at < hours.hour_at + interval '1 hour'
 ),
 
 ended as (

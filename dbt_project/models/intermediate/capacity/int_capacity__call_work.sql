@@ -119,7 +119,9 @@ origins as (
 -- What all possible origins agree on is known; where they differ nothing is chosen.
 spilled as (
     select
-        {% for column in call_columns %}calls.{{ column }}, {% endfor %}
+        {%- for column in call_columns %}
+        calls.{{ column }},
+        {%- endfor %}
         count(distinct origins.deployment_id) = 1 as is_origin_known,
         min(origins.deployment_id) as origin_deployment_id,
         case
@@ -142,13 +144,26 @@ spilled as (
             and calls.called_at >= origins.starts_at
             and calls.called_at < origins.ends_at
     where calls.is_spillover
-    group by {% for column in call_columns %}calls.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+    group by
+        calls.source_name,
+        calls.call_id,
+        calls.uncached_input_tokens,
+        calls.cache_tokens,
+        calls.unweighed_output_tokens,
+        calls.is_throttled,
+        calls.is_spillover,
+        calls.called_at,
+        calls.event_date
 ),
 
 attributed as (
     select
-        {% for column in call_columns %}calls.{{ column }}, {% endfor %}
-        {% for column in held_columns[:7] %}periods.{{ column }}, {% endfor %}
+        {%- for column in call_columns %}
+        calls.{{ column }},
+        {%- endfor %}
+        {%- for column in held_columns[:7] %}
+        periods.{{ column }},
+        {%- endfor %}
         periods.is_deployed
     from calls
     inner join periods
@@ -159,8 +174,12 @@ attributed as (
     where not calls.is_spillover
     union all
     select
-        {% for column in call_columns %}spilled.{{ column }}, {% endfor %}
-        {% for column in held_columns[:7] %}allocations.{{ column }}, {% endfor %}
+        {%- for column in call_columns %}
+        spilled.{{ column }},
+        {%- endfor %}
+        {%- for column in held_columns[:7] %}
+        allocations.{{ column }},
+        {%- endfor %}
         true as is_deployed
     from spilled
     inner join allocations
@@ -171,7 +190,9 @@ attributed as (
     where spilled.is_origin_known
     union all
     select
-        {{ call_columns | join(', ') }},
+        {%- for column in call_columns %}
+        {{ column }},
+        {%- endfor %}
         cast(null as varchar) as deployment_id,
         commitment_id,
         cast(null as varchar) as direction_type,
