@@ -1,6 +1,6 @@
 """Jobs, schedules and sensors: what runs when.
 
-Usage is pulled hourly, rates, invoices and KPIs daily. A pull only notes which days changed; the restatement sensor
+Usage is pulled hourly, the other feeds daily. A pull only notes which days changed; the restatement sensor
 requests a build of exactly those days, and again after a pause when it failed. Exports follow on the first working day
 of the month.
 """

@@ -5,9 +5,12 @@ vectors of a whole period are held at once, because a deployment's tokens are sc
 """
 
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
+from dagster_project.demo import company, feed_files
 from dagster_project.demo.company import Commitment, Deployment
 from dagster_project.demo.plan import HOUR_US, Bools, Ints, Plan, instant
 from dagster_project.demo.truths import CommitmentTruth, DeploymentTruth, ratio
@@ -77,6 +80,26 @@ def deployment_truth(
     )
 
 
+def overage_usd_per_hour(commitment: Commitment) -> Decimal:
+    """Return what the units deployed beyond those bought cost in an hour."""
+    return commitment.overage_units * (commitment.usd_per_overage_unit_hour or Decimal(0))
+
+
+def write_telemetry(plan: Plan, folder: Path) -> None:
+    """Write what the monitor of the GPU instances measured: a file a day, in percent, every half hour."""
+    percents = company.RESEARCH_BUSY_PERCENTS
+    for day in range(plan.days):
+        rows = [
+            (plan.midnight_us(day) + half_hour * HOUR_US // 2, f"gpu-{instance}", percents[(instance + half_hour) % 4])
+            for half_hour in range(48)
+            for instance in range(len(percents))
+        ]
+        frame = pl.DataFrame(rows, schema=["measured_us", "host", "gpu_util"], orient="row").select(
+            feed_files.iso("measured_us").alias("ts"), "host", "gpu_util"
+        )
+        feed_files.write_frame(frame, folder / f"dcgm_{plan.date_of(day)}.csv", "csv")
+
+
 def commitment_truth(plan: Plan, commitment: Commitment, deployments: tuple[Deployment, ...]) -> CommitmentTruth:
     """State what was bought and what no deployment uses."""
     allocated = sum(
@@ -87,7 +110,9 @@ def commitment_truth(plan: Plan, commitment: Commitment, deployments: tuple[Depl
         provider_name=commitment.provider_name,
         bought_units=commitment.bought_units,
         allocated_units=allocated,
-        unallocated_units=commitment.bought_units - allocated,
+        unallocated_units=max(commitment.bought_units - allocated, 0),
         usd_per_unit_hour=commitment.usd_per_unit_hour,
-        period_cost_usd=Decimal(commitment.bought_units * plan.days * 24) * commitment.usd_per_unit_hour,
+        period_cost_usd=Decimal(plan.days * 24)
+        * (commitment.bought_units * commitment.usd_per_unit_hour + overage_usd_per_hour(commitment)),
+        period_overage_cost_usd=Decimal(plan.days * 24) * overage_usd_per_hour(commitment),
     )

@@ -286,9 +286,10 @@ def _invoice(
         for meter, metered in sorted(meters.items(), key=lambda item: (*item[0][:3], item[1].first_day))
     ]
     purchase_rows = [
-        _purchase_row(commitment, period)
+        row
         for commitment in company.COMMITMENTS
         if commitment.provider_name == provider_name
+        for row in _purchase_rows(commitment, period)
     ]
     other_rows = [_other_row(charge, period) for charge in biller.other_charges]
     taxable = _billed([*call_rows, *purchase_rows, *other_rows])
@@ -362,28 +363,37 @@ def _call_row(plan: Plan, meter: _Meter, metered: _Metered) -> _Row:
     }
 
 
-def _purchase_row(commitment: company.Commitment, period: _Period) -> _Row:
-    """Bill a commitment by the hour, used or not; nothing is paid ahead, so billed equals effective."""
-    unit_hours = Decimal(commitment.bought_units * (period.end - period.start).days * 24)
-    cost = unit_hours * commitment.usd_per_unit_hour
+def _purchase_rows(commitment: company.Commitment, period: _Period) -> Iterator[_Row]:
+    """Bill a commitment by the hour, used or not, and what is deployed beyond it; nothing is paid ahead."""
+    yield _purchase_row(commitment, period, commitment.bought_units, commitment.usd_per_unit_hour, commitment.line_name)
+    if commitment.usd_per_overage_unit_hour is not None:
+        name = f"{commitment.line_name}, beyond the reservation"
+        yield _purchase_row(commitment, period, commitment.overage_units, commitment.usd_per_overage_unit_hour, name)
+
+
+def _purchase_row(
+    commitment: company.Commitment, period: _Period, units: int, usd_per_unit_hour: Decimal, line_name: str
+) -> _Row:
+    unit_hours = Decimal(units * (period.end - period.start).days * 24)
+    cost = unit_hours * usd_per_unit_hour
     billed = cost.quantize(_CENT, ROUND_HALF_UP)
     return {
         "BilledCost": billed,
         "EffectiveCost": billed,
         "ListCost": cost,
         "ContractedCost": cost,
-        "ListUnitPrice": commitment.usd_per_unit_hour,
-        "ContractedUnitPrice": commitment.usd_per_unit_hour,
+        "ListUnitPrice": usd_per_unit_hour,
+        "ContractedUnitPrice": usd_per_unit_hour,
         "PricingQuantity": unit_hours,
         "PricingUnit": "Unit-Hours",
         "ChargeCategory": _PURCHASE,
         "ChargeFrequency": "Recurring",
-        "ChargeDescription": commitment.line_name,
+        "ChargeDescription": line_name,
         "ChargePeriodStart": period.start,
         "ChargePeriodEnd": period.end,
         "CommitmentDiscountId": commitment.commitment_id,
         "CommitmentDiscountCategory": "Usage",
-        "CommitmentDiscountName": commitment.line_name,
+        "CommitmentDiscountName": line_name,
         "CommitmentDiscountType": "Reservation",
         "CommitmentDiscountQuantity": unit_hours,
         "CommitmentDiscountUnit": "Unit-Hours",
@@ -393,7 +403,7 @@ def _purchase_row(commitment: company.Commitment, period: _Period) -> _Row:
         "ServiceName": "Provisioned capacity",
         "SkuId": commitment.commitment_id,
         "SkuMeter": "unit hours",
-        "SkuPriceId": f"{commitment.commitment_id}@{commitment.usd_per_unit_hour}",
+        "SkuPriceId": f"{commitment.commitment_id}@{usd_per_unit_hour}",
     }
 
 

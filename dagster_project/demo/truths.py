@@ -133,6 +133,7 @@ class CommitmentTruth:
     unallocated_units: int
     usd_per_unit_hour: Decimal
     period_cost_usd: Decimal
+    period_overage_cost_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)

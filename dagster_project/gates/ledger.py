@@ -129,7 +129,7 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
             subject="fct_capacity_hours",
             aspect="costs",
             predicate="conserved",
-            rule="Per commitment and day, the hours cost what was bought, and used cost is what calls were given.",
+            rule="Per day, a commitment's hours cost what was bought and run, a deployment's calls what was used of it.",
             why="Bought capacity is paid for in full, and each part of it once.",
             tool="sql",
         ),

@@ -444,6 +444,27 @@ KPI_FILES_SCORES = Suite(
     ),
 )
 
+GPU_UTILIZATION_FILES_MEASUREMENTS = Suite(
+    stage="raw",
+    subject="gpu_utilization_files_measurements",
+    relation="raw.raw_gpu_utilization_files__measurements",
+    day_column="event_date",
+    specs=(
+        *_landed("deployment_id", "instance_id", "utilization_share", "utilization_percent", day_of="measured_at"),
+        _specs.present("deployment_id", why="A measurement of no deployment says of no capacity that it was used."),
+        _specs.present(
+            "instance_id", why="Two instances measured at one instant would be one that was measured twice."
+        ),
+        _specs.violations(
+            "(utilization_share is null) = (utilization_percent is null)",
+            aspect="utilization",
+            predicate="present",
+            rule="A row has either a utilization_share or a utilization_percent.",
+            why="A measurement without a value would look idle.",
+        ),
+    ),
+)
+
 SUITES: tuple[Suite, ...] = (
     OTLP_FILES_SPANS,
     TABLE_FILES_CALLS,
@@ -457,6 +478,7 @@ SUITES: tuple[Suite, ...] = (
     CONTRACT_FILES_TERMS,
     FOCUS_FILES_CHARGES,
     KPI_FILES_SCORES,
+    GPU_UTILIZATION_FILES_MEASUREMENTS,
 )
 
 

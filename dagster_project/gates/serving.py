@@ -310,7 +310,7 @@ def _capacity(start_date: date, end_date: date) -> tuple[Suite, ...]:
             _day_within_window("event_date", start_date, end_date),
             _specs.known(
                 "allocation_type",
-                ("deployment", "unallocated", "spillover_of_unknown_origin"),
+                ("deployment", "unallocated", "spillover_of_unknown_origin", "not_deployed"),
                 why="Idle and unallocated capacity are different decisions.",
             ),
             _specs.within_range("utilization_share", min_value=0, max_value=1, why=utilized, severity="warn"),

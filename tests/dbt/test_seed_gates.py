@@ -12,9 +12,10 @@ from tests.integration.small_company import SmallCompany
 # are not among them: a repeated key there is refused with its line when the equations are compiled, before dbt runs.
 ROWS = {
     "seed_budgets": ("b-1,team,{},2026-03-01,10.00", "scope_id"),
-    "seed_commitments": ("pool,mill,ptu,,2,unit,1.50,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,{}", "evidence"),
+    "seed_capacity_throughputs": ("mill,unit,mill-own,,1000,0,4,1,1,60,2026-01-01,,{}", "evidence"),
+    "seed_commitments": ("pool,mill,ptu,,,,,,unit,2,1.50,,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,{}", "evidence"),
     "seed_deployments": (
-        "own,pool,mill,{},1,1000,4,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,",
+        "own,pool,mill,{},,,,,1,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,",
         "model_id",
     ),
     "seed_model_aliases": ("mill,mill-big,{},Price page", "model_id"),

@@ -23,10 +23,19 @@ def test_commitments_are_those_of_the_generator():
             row["provider_name"],
             int(row["bought_units"]),
             Decimal(row["usd_per_unit_hour"]),
+            Decimal(row["usd_per_overage_unit_hour"])
+            if row["commitment_id"] == company.PTU_PILOT.commitment_id
+            else None,
         )
         for row in _seed("commitments")
     } == {
-        (pool.commitment_id, pool.provider_name, pool.bought_units, pool.usd_per_unit_hour)
+        (
+            pool.commitment_id,
+            pool.provider_name,
+            pool.bought_units,
+            pool.usd_per_unit_hour,
+            pool.usd_per_overage_unit_hour,
+        )
         for pool in company.COMMITMENTS
     }
 
@@ -37,17 +46,25 @@ def test_gpu_instances_cost_156800_in_a_month_of_730_hours():
 
 
 def test_deployments_are_those_of_the_generator():
-    assert [
-        company.Deployment(
+    units = {row["commitment_id"]: row["unit_name"] for row in _seed("commitments")}
+    throughputs = {
+        (row["provider_name"], row["unit_name"], row["model_id"]): row for row in _seed("capacity_throughputs")
+    }
+    found = []
+    for row in _seed("deployments"):
+        # The pilot's deployment names none: it is the one that covers its type, region and scope.
+        row["commitment_id"] = row["commitment_id"] or company.PTU_PILOT.commitment_id
+        throughput = throughputs[row["provider_name"], units[row["commitment_id"]], row["model_id"]]
+        deployment = company.Deployment(
             row["deployment_id"],
             row["commitment_id"],
             int(row["allocated_units"]),
-            int(row["input_tokens_per_minute_per_unit"]),
-            int(row["output_token_weight"]),
+            int(throughput["input_tokens_per_minute_per_unit"]),
+            int(throughput["output_token_weight"]),
             row["spillover_deployment_id"] or None,
         )
-        for row in _seed("deployments")
-    ] == list(company.DEPLOYMENTS)
+        found.append(deployment)
+    assert found == list(company.DEPLOYMENTS)
 
 
 def test_use_cases_and_teams_are_those_of_the_feeds(feeds: Feeds):

@@ -126,8 +126,9 @@ def test_commitments_are_billed_by_the_hour_for_the_days_of_the_period(feeds: Fe
     }
     july, august = date(2026, 7, 1), date(2026, 8, 1)
     # 31 days and 11 days: units x hours x price, in cents.
-    assert purchases["azure", july] == [Decimal("132493.15")]
-    assert purchases["azure", august] == [Decimal("47013.70")]
+    # The pilot's 25 units at 0.356164384, and 5 beyond its reservation at 1.00.
+    assert purchases["azure", july] == [Decimal("132493.15"), Decimal("6624.66"), Decimal("3720.00")]
+    assert purchases["azure", august] == [Decimal("47013.70"), Decimal("2350.68"), Decimal("1320.00")]
     assert purchases["self_hosted", july] == [Decimal("159807.12")]
     assert purchases["self_hosted", august] == [Decimal("56705.75")]
     assert purchases["openai", july] == []

@@ -189,7 +189,7 @@ def test_instances_are_those_that_the_files_name(feeds: Feeds):
 def test_configuration_maps_only_columns_that_the_files_have(feeds: Feeds):
     document = YAML(typ="safe").load(CONFIGURATION.read_text(encoding="utf-8"))
     mapped = [source for source in document["sources"] if "columns" in source]
-    assert len(mapped) == 8
+    assert len(mapped) == 9
     for source in mapped:
         rows = table(feeds.folder, source["path"].removeprefix("{feeds}/"))
         assert set(source["columns"].values()) <= set(rows.columns), source["name"]

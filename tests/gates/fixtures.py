@@ -120,6 +120,10 @@ TABLES: dict[str, str] = {
         'measured' as provenance,
         {_nulls("varchar", "score_text", "use_case_id", "use_case_version", "use_case_instance_id")}
     """),
+    "raw.raw_gpu_utilization_files__measurements": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_AT} as measured_at, 'gpu' as deployment_id, 'gpu-' || position as instance_id,
+        cast(0.4 as double) as utilization_share, cast(null as double) as utilization_percent
+    """),
     "ops.publication": _two_rows(f"{_AT} as built_at, {_AT} as as_of"),
     "marts.fct_calls": _two_rows(f"""
         'agents_otel' as source_name, 'call-' || position as call_id, {_AT} as called_at, {_DAY},
@@ -324,6 +328,11 @@ FAILURES: dict[str, str] = {
     "raw__kpi_files_scores_score_within_range": _set("score = 'nan'::double"),
     "raw__kpi_files_scores_provenance_present": _set("provenance = null"),
     "raw__kpi_files_scores_provenance_known": _set("provenance = 'guessed'"),
+    **_landing_failures("gpu_utilization_files_measurements", "instance_id"),
+    **_dated_failures("gpu_utilization_files_measurements", "measured_at"),
+    "raw__gpu_utilization_files_measurements_deployment_id_present": _set("deployment_id = null"),
+    "raw__gpu_utilization_files_measurements_instance_id_present": _set("instance_id = null"),
+    "raw__gpu_utilization_files_measurements_utilization_present": _set("utilization_share = null", "record_index = 1"),
     "serving__publication_not_empty": _EMPTIED,
     "serving__publication_built_at_present": _set("built_at = null"),
     "serving__publication_as_of_present": _set("as_of = null"),

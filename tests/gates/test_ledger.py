@@ -90,10 +90,9 @@ LEDGER = """
     select 'support' as use_case_id, 'run-1' as use_case_instance_id, date '2026-07-01' as started_date,
         cast(3 as bigint) as call_count, cast(0.006 as decimal(38, 15)) as priced_cost_usd;
 
-    create table marts.dim_commitments as
-    select 'pool' as commitment_id, cast(2 as bigint) as bought_count, cast(1.5 as decimal(18, 9)) as usd_per_unit_hour;
-
-    create table marts.dim_deployments as select 'own' as deployment_id, 'pool' as commitment_id;
+    create table reference.seed_commitments as
+    select 'pool' as commitment_id, cast(2 as bigint) as bought_units, cast(1.5 as decimal(18, 9)) as usd_per_unit_hour,
+        timestamptz '2026-01-01 00:00:00+00' as starts_at, timestamptz '2027-01-01 00:00:00+00' as ends_at;
 
     insert into marts.fct_calls by name
     select 'own' as source_name, 'p' as call_id, date '2026-07-01' as event_date, 0 as input_tokens,
@@ -121,8 +120,10 @@ LEDGER = """
         cast(2 as decimal(18, 3)) as allowance_units, date '2026-07-01' as event_date;
 
     create table marts.fct_capacity_hours as
-    select 'pool' as commitment_id, timestamptz '2026-07-01 00:00:00+00' + hour * interval 1 hour as hour_at,
-        date '2026-07-01' as event_date, cast(2 as bigint) as units_count, cast(3 as decimal(28, 9)) as cost_usd,
+    select 'pool' as commitment_id, 'own' as deployment_id, 'deployment' as allocation_type,
+        timestamptz '2026-07-01 00:00:00+00' + hour * interval 1 hour as hour_at,
+        date '2026-07-01' as event_date, cast(3.5 as decimal(28, 9)) as cost_usd,
+        cast(0.5 as decimal(28, 9)) as overage_cost_usd,
         cast(case when hour = 0 then 0.25 else 0 end as decimal(28, 9)) as used_cost_usd,
         case when hour = 0 then 2 else 0 end as spillover_call_count,
         case when hour = 0 then 2100 else 0 end as spillover_tokens
@@ -134,8 +135,10 @@ LEDGER = """
     ) as t (event_date, is_spillover);
 
     create table intermediate.int_capacity__call_work as from (values
-        (date '2026-07-01', true, 2100), (date '2026-07-01', true, null), (date '2026-07-01', false, 700)
-    ) as t (event_date, is_spillover, work_tokens);
+        ('c-1', date '2026-07-01', true, 2100), ('c-2', date '2026-07-01', true, null),
+        ('c-3', date '2026-07-01', false, 700)
+    ) as t (call_id, event_date, is_spillover, work_tokens);
+    alter table intermediate.int_capacity__call_work add column source_name varchar default 'calls';
 
     create table staging.stg_focus_files__charges as from (values
         ('bill', 'USD', cast(20.5 as decimal(38, 18))), ('bill', 'USD', cast(0.02022672899 as decimal(38, 18))),
@@ -210,13 +213,17 @@ BREACHES: list[tuple[str, str, int]] = [
     (INSTANCES, "update marts.fct_use_case_instances set priced_cost_usd = 0.004", 2),
     (
         CAPACITY,
-        "update marts.fct_capacity_hours set cost_usd = 2.999999999 where hour_at::varchar like '%05:00:00%'",
+        "update marts.fct_capacity_hours set cost_usd = 3.499998 where hour_at::varchar like '%05:00:00%'",
         1,
     ),
+    (CAPACITY, "delete from marts.fct_capacity_hours where hour_at::varchar like '%05:00:00%'", 1),
+    (CAPACITY, "update marts.fct_capacity_hours set overage_cost_usd = 0", 1),
+    (CAPACITY, "update marts.fct_calls set deployment_id = 'another' where call_id = 'p'", 2),
     (CAPACITY, "update marts.fct_calls set effective_cost_usd = 0.26 where call_id = 'p'", 1),
     (SPILLOVER, "update marts.fct_capacity_hours set spillover_call_count = 1 where spillover_call_count = 2", 2),
     (SPILLOVER, "update marts.fct_capacity_hours set spillover_tokens = 4200 where spillover_tokens = 2100", 2),
     (SPILLOVER, "delete from marts.fct_capacity_hours", 2),
+    (SPILLOVER, "delete from intermediate.int_capacity__call_work where call_id = 'c-1'", 2),
     (SPILLOVER, "insert into intermediate.int_usage__calls values (date '2026-07-02', true)", 2),
     (SPILLOVER, "update marts.fct_capacity_hours set event_date = date '2026-07-02' where spillover_call_count = 2", 2),
     (INVOICES, "update marts.fct_invoice_lines set billed_cost_usd = 20.49 where billed_cost_usd > 1", 1),
@@ -287,7 +294,7 @@ def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, 
 def test_gate_with_nothing_to_judge_fails(con: duckdb.DuckDBPyConnection, name: str):
     for table in ("marts.fct_capacity_hours", "marts.fct_invoice_lines", "intermediate.int_billing__lines_classified",
                   "intermediate.int_billing__lines_rejected", "staging.stg_focus_files__charges",
-                  "marts.rpt_invoice_reconciliation", "ops.landing_files"):  # fmt: skip
+                  "marts.rpt_invoice_reconciliation", "marts.fct_calls", "ops.landing_files"):  # fmt: skip
         con.execute(f"delete from {table}")
     result = _judge(con, name)
     assert (result.is_passed, result.evaluated_count) == (False, 0)

@@ -44,10 +44,13 @@ INVOICE_HEADER = (
 )
 SEED_HEADERS = {
     "seed_budgets": "budget_id,scope_type,scope_id,period_month,budget_usd",
-    "seed_commitments": "commitment_id,provider_name,commitment_type,region_id,bought_units,unit_name,"
-    "usd_per_unit_hour,starts_at,ends_at,evidence",
-    "seed_deployments": "deployment_id,commitment_id,provider_name,model_id,allocated_units,"
-    "input_tokens_per_minute_per_unit,output_token_weight,starts_at,ends_at,spillover_deployment_id",
+    "seed_capacity_throughputs": "provider_name,unit_name,model_id,direction,input_tokens_per_minute_per_unit,"
+    "cache_read_token_weight,output_token_weight,minimum_units,unit_increment,enforcement_window_s,valid_from,valid_to,"
+    "evidence",
+    "seed_commitments": "commitment_id,provider_name,commitment_type,deployment_type,region_id,scope_id,model_id,"
+    "publisher_name,unit_name,bought_units,usd_per_unit_hour,usd_per_overage_unit_hour,starts_at,ends_at,evidence",
+    "seed_deployments": "deployment_id,commitment_id,provider_name,model_id,publisher_name,deployment_type,region_id,"
+    "scope_id,allocated_units,starts_at,ends_at,spillover_deployment_id",
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
     "seed_model_aliases": "provider_name,model_name,model_id,evidence",
     "seed_provider_aliases": "reported_provider_name,provider_name,fallback_provider_name,evidence",
@@ -89,7 +92,8 @@ sources:
     columns: {scored_at: at, kpi_name: kpi, score: score, use_case_id: use_case, use_case_instance_id: run}
 """
 
-COMMITMENT = "mill-gpu,mill,gpu_instance,,2,instance,1.50,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,Offer 7"
+COMMITMENT = "mill-gpu,mill,gpu_instance,,,,,,instance,2,1.50,,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,Offer 7"
+THROUGHPUT = "mill,instance,mill-own,,1000,0,4,1,1,,2026-01-01,,Load test"
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,9 @@ class SmallCompany:
         company = cls(root)
         company.write("company.yaml", CONFIG.splitlines())
         rows = {
+            "seed_capacity_throughputs": [THROUGHPUT],
             "seed_commitments": [COMMITMENT],
-            "seed_deployments": [
-                "mill-own-1,mill-gpu,mill,mill-own,1,1000,4,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,"
-            ],
+            "seed_deployments": ["mill-own-1,mill-gpu,mill,mill-own,,,,,1,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,"],
             "seed_kpis": ["resolved,support,boolean,count,0.7,up,0,true,Solved"],
             "seed_use_cases": ["support,Support,millers,Help,Head,One question.,2026-01-01"],
             "seed_value_equations": [

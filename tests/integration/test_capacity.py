@@ -52,10 +52,10 @@ def test_commitment_without_a_deployment_is_unallocated_until_a_deployment_names
     ) == [("unallocated", 504, 504, 0)]
 
     published = company.published_bytes()
-    company.write_seed("seed_deployments", [f"mill-own-1,mill-gpv,mill,mill-own,1,1000,4,{YEAR},"])
+    company.write_seed("seed_deployments", [f"mill-own-1,mill-gpv,mill,mill-own,,,,,1,{YEAR},"])
     outcome = company.run()
     assert [(check.name, check.violation_count) for check in outcome.failed_checks] == [
-        ("marts__dim_deployments_commitment_known", 1)
+        ("reference__seed_deployments_commitment_known", 1)
     ]
     assert not outcome.is_success
     assert company.published_bytes() == published
@@ -63,7 +63,7 @@ def test_commitment_without_a_deployment_is_unallocated_until_a_deployment_names
 
 def test_deployment_without_a_commitment_is_paid_as_it_goes(tmp_path: Path):
     own_model_price = "card,mill,mill-own,unit_price,{kind},{price},,standard,2026-01-01,,2026-01-01,true,Price page"
-    company = _company(tmp_path / "company", commitments=[], deployments=[f"mill-own-1,,mill,mill-own,,,,{YEAR},"])
+    company = _company(tmp_path / "company", commitments=[], deployments=[f"mill-own-1,,mill,mill-own,,,,,,{YEAR},"])
     prices = [own_model_price.format(kind=kind, price=price) for kind, price in (("input", "1.00"), ("output", "4.00"))]
     company.write_terms("own.csv", prices)
     outcome = company.run()
@@ -78,8 +78,8 @@ def test_deployment_without_a_commitment_is_paid_as_it_goes(tmp_path: Path):
 
 def test_spillover_that_several_deployments_may_have_caused_is_shown_once_and_never_guessed(tmp_path: Path):
     deployments = [
-        f"mill-own-1,mill-gpu,mill,mill-own,1,1000,4,{YEAR},overflow",
-        f"mill-own-2,mill-gpu,mill,mill-own,1,1000,4,{YEAR},overflow",
+        f"mill-own-1,mill-gpu,mill,mill-own,,,,,1,{YEAR},overflow",
+        f"mill-own-2,mill-gpu,mill,mill-own,,,,,1,{YEAR},overflow",
     ]
     company = _company(tmp_path / "company", commitments=[COMMITMENT], deployments=deployments)
     _tell_spillover(company)

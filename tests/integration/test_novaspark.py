@@ -342,10 +342,10 @@ def test_calls_past_capacity_spill_over_and_are_priced_on_demand(novaspark: Nova
 
 def test_commitments_cost_what_was_bought_and_show_the_units_that_nobody_uses(novaspark: NovaSpark):
     for truth in novaspark.truths.commitments:
-        [(cost, unallocated_units, unallocated_cost)] = novaspark.rows(
+        [(cost, unallocated_units, unallocated_cost, overage_cost)] = novaspark.rows(
             """
             select sum(cost_usd), max(units_count) filter (where allocation_type = 'unallocated'),
-                sum(unallocated_cost_usd)
+                sum(unallocated_cost_usd), sum(overage_cost_usd)
             from marts.fct_capacity_hours where commitment_id = $commitment
             """,
             {"commitment": truth.commitment_id},
@@ -353,6 +353,33 @@ def test_commitments_cost_what_was_bought_and_show_the_units_that_nobody_uses(no
         assert cost == truth.period_cost_usd
         assert (unallocated_units or 0) == truth.unallocated_units
         assert unallocated_cost == truth.unallocated_units * truth.usd_per_unit_hour * 24 * DAYS
+        assert overage_cost == truth.period_overage_cost_usd
+
+
+def test_reservation_of_25_units_with_30_deployed_costs_five_units_of_overage(novaspark: NovaSpark):
+    # 25 x 0.356164384 reserved and 5 x 1.00 beyond it are 13.9041096 USD an hour, all of it idle.
+    assert novaspark.rows(
+        """
+        select allocation_id, count(*), min(units_count), min(cost_usd), min(overage_cost_usd), min(idle_cost_usd)
+        from marts.fct_capacity_hours where commitment_id = 'azure-ptu-pilot-2026' group by all
+        """
+    ) == [("ptu-pilot-gpt-41-mini", 24 * DAYS, 30, Decimal("13.9041096"), 5, Decimal("13.9041096"))]
+
+
+def test_telemetry_finds_the_gpu_instances_forty_percent_busy(novaspark: NovaSpark):
+    # 25, 35, 45 and 55 % are 40 % on average, of 4 x 53.698630137 = 214.794520548 USD an hour 85.917808219. In hours in
+    # which the ledger has a call it is the calls' cost, in the others it stays idle and is named.
+    rows = novaspark.rows(
+        """
+        select used_tokens > 0, min(measurement_count), max(measured_utilization_share), min(used_cost_usd),
+            max(used_cost_usd), min(unattributed_cost_usd), max(unattributed_cost_usd), min(cost_usd - idle_cost_usd)
+        from marts.fct_capacity_hours where deployment_id = 'gpu-llama-eval' group by all order by all desc
+        """
+    )
+    busy = Decimal("85.917808219")
+    with_calls, *without_calls = rows
+    assert with_calls == (True, 8, 0.4, busy, busy, 0, 0, busy)
+    assert without_calls in ([], [(False, 8, 0.4, 0, 0, busy, busy, 0)])
 
 
 # ---- invoices

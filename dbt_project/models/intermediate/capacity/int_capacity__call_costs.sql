@@ -19,6 +19,7 @@ work as (
 
 hours as (
     select
+        commitment_id,
         deployment_id,
         hour_at,
         used_tokens,
@@ -26,7 +27,7 @@ hours as (
     from {{ ref('int_capacity__deployment_hours') }}
     where
         {{ in_window('event_date') }}
-        and deployment_id is not null
+        and allocation_type = 'deployment'
 ),
 
 running as (
@@ -35,28 +36,31 @@ running as (
         work.call_id,
         work.event_date,
         work.deployment_id,
+        work.direction_type,
         work.work_tokens,
         hours.used_tokens,
         hours.used_nano_usd,
         cast(sum(work.work_tokens) over (
-            partition by work.deployment_id, work.hour_at
+            partition by work.commitment_id, work.deployment_id, work.hour_at
             order by work.called_at, work.source_name, work.call_id
             rows between unbounded preceding and current row
         ) as bigint) as running_work_tokens
     from work
     inner join hours
         on
-            work.deployment_id = hours.deployment_id
+            work.commitment_id = hours.commitment_id
+            and work.deployment_id = hours.deployment_id
             and work.hour_at = hours.hour_at
 ),
 
 -- Each call takes the step of the running share that it makes, so the calls of an hour sum to the hour exactly.
-final as (
+shares as (
     select
         source_name,
         call_id,
         event_date,
         deployment_id,
+        direction_type,
         work_tokens,
         case
             when used_tokens = 0 then 0
@@ -67,6 +71,30 @@ final as (
                 ) }}
         end as nano_usd
     from running
+),
+
+-- A call on bundles of both directions has a share of each.
+final as (
+    select
+        source_name,
+        call_id,
+        event_date,
+        deployment_id,
+        work_tokens,
+        cast(nano_usd as bigint) as nano_usd
+    from shares
+    where direction_type is null
+    union all
+    select
+        source_name,
+        call_id,
+        event_date,
+        deployment_id,
+        cast(sum(work_tokens) as bigint) as work_tokens,
+        cast(sum(nano_usd) as bigint) as nano_usd
+    from shares
+    where direction_type is not null
+    group by source_name, call_id, event_date, deployment_id
 )
 
 select
@@ -75,5 +103,5 @@ select
     event_date,
     deployment_id,
     work_tokens,
-    cast(cast(nano_usd as bigint) * cast(0.000000001 as decimal(10, 9)) as decimal(38, 15)) as capacity_cost_usd
+    cast(nano_usd * cast(0.000000001 as decimal(10, 9)) as decimal(38, 15)) as capacity_cost_usd
 from final

@@ -7,170 +7,158 @@
 
 with
 
-hours as (
-    select * from {{ ref('int_capacity__hours') }}
-),
-
-commitments as (
-    select
-        *,
-        cast(cast(usd_per_unit_hour as decimal(28, 9)) * 1000000000 as bigint) as nano_usd_per_unit_hour
-    from {{ ref('seed_commitments') }}
-),
-
-deployments as (
-    select * from {{ ref('seed_deployments') }}
+bought as (
+    select * from {{ ref('int_capacity__bought_hours') }}
 ),
 
 work as (
     select
         deployment_id,
-        hour_at,
-        sum(case when is_spillover then 0 else work_tokens end) as work_tokens,
-        sum(case when is_spillover then work_tokens else 0 end) as spillover_tokens,
-        sum(case when is_spillover then 1 else 0 end) as spillover_call_count,
-        count(*) as call_count
-    from {{ ref('int_capacity__call_work') }}
-    where
-        {{ in_window('event_date') }}
-        and deployment_id is not null
-    group by deployment_id, hour_at
-),
-
--- Calls of which nothing says from where they spilled over; their work is null when none of it could be weighed.
-spilled_from_unknown as (
-    select
         commitment_id,
         hour_at,
-        event_date,
-        sum(work_tokens) as spillover_tokens,
-        count(*) as call_count
-    from {{ ref('int_capacity__call_work') }}
+        sum(used_tokens) as used_tokens,
+        sum(spillover_tokens) as spillover_tokens,
+        sum(inferred_spillover_tokens) as inferred_spillover_tokens,
+        sum(call_count) as call_count,
+        sum(spillover_call_count) as spillover_call_count,
+        sum(throttled_call_count) as throttled_call_count
+    from {{ ref('int_capacity__minutes') }}
+    where {{ in_window('event_date') }}
+    group by deployment_id, commitment_id, hour_at
+),
+
+-- Every measurement of an instance of the deployment counts alike.
+telemetry as (
+    select
+        deployment_id,
+        {{ utc_hour('measured_at') }} as hour_at,
+        cast(sum(utilization_millionths) as decimal(38, 0)) as utilization_millionths,
+        count(*) as measurement_count
+    from {{ ref('stg_gpu_utilization_files__measurements') }}
     where
         {{ in_window('event_date') }}
-        and deployment_id is null
-    group by commitment_id, hour_at, event_date
+        and reject_reason is null
+    group by deployment_id, {{ utc_hour('measured_at') }}
 ),
 
-deployed as (
+measured as (
     select
-        commitments.commitment_id,
-        deployments.deployment_id,
-        hours.hour_at,
-        hours.event_date,
-        deployments.allocated_units,
-        commitments.nano_usd_per_unit_hour,
-        deployments.allocated_units * deployments.input_tokens_per_minute_per_unit * 60 as capacity_tokens,
-        cast(coalesce(work.work_tokens, 0) as bigint) as work_tokens,
+        bought.*,
+        cast(coalesce(work.used_tokens, 0) as bigint) as used_tokens,
         cast(coalesce(work.spillover_tokens, 0) as bigint) as spillover_tokens,
+        cast(coalesce(work.inferred_spillover_tokens, 0) as bigint) as inferred_spillover_tokens,
+        cast(coalesce(work.call_count, 0) as bigint) as call_count,
         cast(coalesce(work.spillover_call_count, 0) as bigint) as spillover_call_count,
-        cast(coalesce(work.call_count, 0) as bigint) as call_count
-    from commitments
-    inner join deployments on commitments.commitment_id = deployments.commitment_id
-    inner join hours
-        on
-            hours.hour_at >= greatest(commitments.starts_at, deployments.starts_at)
-            and hours.hour_at < least(commitments.ends_at, deployments.ends_at)
+        cast(coalesce(work.throttled_call_count, 0) as bigint) as throttled_call_count,
+        telemetry.utilization_millionths,
+        telemetry.measurement_count,
+        case
+            when telemetry.measurement_count is not null
+                then {{ integer_divide(
+                    'cast(bought.nano_usd as decimal(38, 0)) * telemetry.utilization_millionths',
+                    'telemetry.measurement_count * 1000000',
+                ) }}
+        end as busy_nano_usd
+    from bought
     left join work
         on
-            deployments.deployment_id = work.deployment_id
-            and hours.hour_at = work.hour_at
+            bought.deployment_id = work.deployment_id
+            and bought.commitment_id = work.commitment_id
+            and bought.hour_at = work.hour_at
+    left join telemetry
+        on
+            bought.deployment_id = telemetry.deployment_id
+            and bought.hour_at = telemetry.hour_at
 ),
 
--- Money in whole nano-dollars: a split of integers leaves no remainder behind.
+-- Money in whole nano-dollars: a split of integers leaves no remainder behind. What telemetry finds busy in an hour
+-- without a call of the ledger stays with the idle part, for there is no call to bear it, and is named.
 used as (
     select
         *,
-        allocated_units * nano_usd_per_unit_hour as allocated_nano_usd,
         case
-            when capacity_tokens = 0 then 0
-            else cast({{ integer_divide(
-                'cast(allocated_units * nano_usd_per_unit_hour as decimal(38, 0)) * least(work_tokens, capacity_tokens)',
-                'capacity_tokens',
-            ) }} as bigint)
-        end as used_nano_usd
-    from deployed
+            when allocation_type <> 'deployment' then 0
+            when busy_nano_usd is not null then case when used_tokens > 0 then busy_nano_usd else 0 end
+            when coalesce(capacity_tokens, 0) = 0 then 0
+            else {{ integer_divide(
+                'cast(nano_usd as decimal(38, 0)) * least(used_tokens, capacity_tokens)', 'capacity_tokens'
+            ) }}
+        end as used_nano_usd,
+        case when used_tokens > 0 then 0 else coalesce(busy_nano_usd, 0) end as unattributed_nano_usd
+    from measured
 ),
 
-allocated as (
+-- Calls of which nothing says from where they spilled over, and calls on a deployment that did not exist then. The work
+-- is null when none of it could be weighed.
+unplaced as (
     select
         commitment_id,
+        deployment_id,
+        case when is_spillover then 'spillover_of_unknown_origin' else 'not_deployed' end as allocation_type,
         hour_at,
-        sum(allocated_units) as allocated_units
-    from used
-    group by commitment_id, hour_at
-),
-
-unallocated as (
-    select
-        commitments.commitment_id,
-        hours.hour_at,
-        hours.event_date,
-        commitments.bought_units - coalesce(allocated.allocated_units, 0) as unallocated_units,
-        commitments.nano_usd_per_unit_hour
-    from commitments
-    inner join hours
-        on
-            commitments.starts_at <= hours.hour_at
-            and commitments.ends_at > hours.hour_at
-    left join allocated
-        on
-            commitments.commitment_id = allocated.commitment_id
-            and hours.hour_at = allocated.hour_at
+        event_date,
+        is_spillover,
+        sum(work_tokens) as work_tokens,
+        sum(case when is_throttled then 1 else 0 end) as throttled_call_count,
+        count(*) as call_count
+    from {{ ref('int_capacity__call_work') }}
+    where
+        {{ in_window('event_date') }}
+        and (deployment_id is null or not is_deployed)
+    group by commitment_id, deployment_id, is_spillover, hour_at, event_date
 ),
 
 final as (
     select
         commitment_id,
         deployment_id,
-        'deployment' as allocation_type,
-        cast(allocated_units as bigint) as units_count,
-        cast(capacity_tokens as bigint) as capacity_tokens,
-        work_tokens as used_tokens,
+        direction_type,
+        allocation_type,
+        units_count,
+        unit_minute_count,
+        capacity_tokens,
+        used_tokens,
         spillover_tokens,
+        inferred_spillover_tokens,
         call_count,
         spillover_call_count,
+        throttled_call_count,
+        cast(measurement_count as bigint) as measurement_count,
+        cast(utilization_millionths as double) / (measurement_count * 1000000) as measured_utilization_share,
         cast(used_nano_usd as bigint) as used_nano_usd,
-        cast(allocated_nano_usd - used_nano_usd as bigint) as idle_nano_usd,
-        cast(0 as bigint) as unallocated_nano_usd,
+        cast(case when allocation_type = 'deployment' then nano_usd - used_nano_usd else 0 end as bigint)
+            as idle_nano_usd,
+        cast(case when allocation_type = 'unallocated' then nano_usd else 0 end as bigint) as unallocated_nano_usd,
+        overage_nano_usd,
+        cast(unattributed_nano_usd as bigint) as unattributed_nano_usd,
         hour_at,
         event_date
     from used
     union all
     select
         commitment_id,
-        cast(null as varchar) as deployment_id,
-        'unallocated' as allocation_type,
-        cast(unallocated_units as bigint) as units_count,
-        cast(null as bigint) as capacity_tokens,
-        cast(0 as bigint) as used_tokens,
-        cast(0 as bigint) as spillover_tokens,
-        cast(0 as bigint) as call_count,
-        cast(0 as bigint) as spillover_call_count,
-        cast(0 as bigint) as used_nano_usd,
-        cast(0 as bigint) as idle_nano_usd,
-        cast(unallocated_units * nano_usd_per_unit_hour as bigint) as unallocated_nano_usd,
-        hour_at,
-        event_date
-    from unallocated
-    where unallocated_units <> 0
-    union all
-    select
-        commitment_id,
-        cast(null as varchar) as deployment_id,
-        'spillover_of_unknown_origin' as allocation_type,
+        deployment_id,
+        cast(null as varchar) as direction_type,
+        allocation_type,
         cast(0 as bigint) as units_count,
+        cast(0 as bigint) as unit_minute_count,
         cast(null as bigint) as capacity_tokens,
         cast(0 as bigint) as used_tokens,
-        cast(spillover_tokens as bigint) as spillover_tokens,
+        cast(case when is_spillover then work_tokens else 0 end as bigint) as spillover_tokens,
+        cast(0 as bigint) as inferred_spillover_tokens,
         cast(call_count as bigint) as call_count,
-        cast(call_count as bigint) as spillover_call_count,
+        cast(case when is_spillover then call_count else 0 end as bigint) as spillover_call_count,
+        cast(throttled_call_count as bigint) as throttled_call_count,
+        cast(null as bigint) as measurement_count,
+        cast(null as double) as measured_utilization_share,
         cast(0 as bigint) as used_nano_usd,
         cast(0 as bigint) as idle_nano_usd,
         cast(0 as bigint) as unallocated_nano_usd,
+        cast(0 as bigint) as overage_nano_usd,
+        cast(0 as bigint) as unattributed_nano_usd,
         hour_at,
         event_date
-    from spilled_from_unknown
+    from unplaced
 )
 
 select * from final
