@@ -203,8 +203,9 @@ def plot_capacity_cost_curve(
     axes.set_ylabel("Expected cost per day (USD)")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: _usd(amount)))
     axes.set_ylim(0)
-    axes.set_xlim(counts[0], max(counts[-1], 1))
-    axes.legend(loc="best", frameon=False, fontsize=9.5, labelcolor=_INK)
+    # Room at the left edge, where a recommendation of none stands.
+    axes.set_xlim(counts[0] - 0.01 * max(counts[-1], 1), max(counts[-1], 1))
+    axes.legend(loc="upper left", frameon=False, fontsize=9.5, labelcolor=_INK)
     caption = [
         f"dashed: {current_units:,} bought, {_usd(costs[current_units])} a day",
         f"line: {recommended_units:,} recommended, {_usd(costs[recommended_units])} a day",
