@@ -24,6 +24,7 @@ HALF_LIVES_DAYS: tuple[int | None, ...] = (None, 4, 2, 1)
 """Half-lives of a day's weight that a back-test chooses from; None weighs every day alike, and wins a tie."""
 
 _BACK_TEST_ORIGINS = 5
+_TIE_SHARE = 1e-9
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -234,7 +235,8 @@ def recommended_unit_count(
 
 
 def _recommended(demand: FloatArray, shares: FloatArray, offer: CapacityOffer, purchase: UnitPurchase) -> int:
-    threshold = float(break_even_utilization_share(offer))
+    # Means of floats: a step that pays exactly must not fail in its last bits.
+    threshold = float(break_even_utilization_share(offer)) * (1 - _TIE_SHARE)
     # Free units are bought as far as they are used; the utilisation is monotone, so bisection finds the last step.
     low, high = 0, purchase.steps_to(math.ceil(demand.max() / float(offer.unit_tokens_per_period)))
     while low < high:

@@ -41,8 +41,8 @@ TABLES = """
     ) as t (deployment_id, commitment_id, model_id, allocated_count, input_tokens_per_minute_per_unit,
         output_token_weight, starts_at, ends_at);
     create table reference.seed_capacity_throughputs as from (values
-        ('azure', 'PTU', 'gpt-4.1', null, cast(1000 as bigint), cast(4 as decimal(9, 3)), cast(1 as bigint),
-            cast(1 as bigint), cast(60 as bigint), date '2026-01-01', cast(null as date)),
+        ('azure', 'PTU', 'gpt-4.1', cast(null as varchar), cast(1000 as bigint), cast(4 as decimal(9, 3)),
+            cast(1 as bigint), cast(1 as bigint), cast(60 as bigint), date '2026-01-01', cast(null as date)),
         ('azure', 'PTU', 'gpt-5', null, 2000, 8, 1, 1, 60, date '2026-01-01', null),
         ('azure', 'PTU', 'gpt-3', null, 2000, 8, 1, 1, 60, date '2025-01-01', date '2026-01-01'),
         ('google', 'PTU', 'gemini', null, 2000, 8, 1, 1, 60, date '2026-01-01', null)

@@ -107,6 +107,12 @@ def test_rule_over_sold_counts_and_weighted_periods_costs_no_more_than_any_sold_
     assert serve_demand(repeated, offer, chosen).cost_usd <= lowest * (1 + Decimal("1e-12"))
 
 
+def test_step_that_pays_exactly_is_bought():
+    # 3,000 and 500 tokens, half of the time each: units 2 and 3 of 1,000 are used by exactly the break-even of a half.
+    offer = CapacityOffer(Decimal(1000), Decimal("0.01"), Decimal("0.00002"))
+    assert recommended_unit_count(([3000] * 720 + [500] * 720) * 28, offer) == 3
+
+
 def test_weights_make_outcomes_expected_ones():
     # Periods of 10 and 40 with weights 3 and 1 are 10, 10, 10, 40 on average, over two periods instead of four:
     # served (10 + 10 + 10 + 25) / 2 = 27.5, spilled 15 / 2 = 7.5, cost 2 x 1 + 7.5 x 0.06 = 2.45.
