@@ -46,6 +46,9 @@ SEED_HEADERS = {
     "seed_budgets": "budget_id,scope_type,scope_id,period_month,budget_usd",
     "seed_commitments": "commitment_id,provider_name,commitment_type,region_id,bought_units,unit_name,"
     "usd_per_unit_hour,starts_at,ends_at,evidence",
+    "seed_deployment_candidates": "use_case_id,candidate_id,candidate_type,provider_name,model_id,"
+    "usd_per_instance_hour,input_tokens_per_s_per_instance,output_token_weight,minimum_instance_count,"
+    "spare_instance_count,operations_usd_per_day,expected_failover_share,evidence",
     "seed_deployments": "deployment_id,commitment_id,provider_name,model_id,allocated_units,"
     "input_tokens_per_minute_per_unit,output_token_weight,starts_at,ends_at,spillover_deployment_id",
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
