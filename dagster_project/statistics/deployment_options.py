@@ -36,7 +36,8 @@ class InstanceOffer:
         if (
             min(self.usd_per_instance_hour, self.tokens_per_second) <= 0
             or self.minimum_instance_count < 1
-            or min(self.spare_instance_count, self.operations_usd_per_day) < 0
+            or self.spare_instance_count < 0
+            or self.operations_usd_per_day < 0
         ):
             raise ValueError(
                 "Describing instances: expected a price, a throughput and a minimum above 0, and spares and "
