@@ -377,8 +377,16 @@ def test_pool_that_is_all_but_idle_should_not_be_bought(novaspark: NovaSpark):
     units, recommended, break_even, on_demand, current, reason = rows["ptu-drafting-gpt-41"]
     assert (units, recommended, reason) == (50, 0, None)
     assert on_demand == pytest.approx(list_cost / min(DAYS, 28), rel=Decimal("1e-9"))
-    # 50 PTU at 0.356164384 an hour. At 2.00 USD per million a PTU's 180,000 tokens an hour are worth 0.36.
-    assert current == round(50 * 24 * Decimal("0.356164384"), 9)
+    # 50 PTU at 0.356164384 an hour, and what its busiest minutes spill over.
+    [(capacity, spillover)] = novaspark.rows(
+        """
+        select capacity_usd_per_day, spillover_usd_per_day
+        from analytics.capacity_cost_curves where deployment_id = 'ptu-drafting-gpt-41' and is_current
+        """
+    )
+    assert capacity == round(50 * 24 * Decimal("0.356164384"), 9)
+    assert current == pytest.approx(capacity + spillover, abs=Decimal("2e-9"))
+    # At 2.00 USD per million a PTU's 180,000 tokens an hour are worth 0.36.
     assert 0.8 < break_even < 0.356164384 / 0.36
     # The pool pays for its 350 units that no deployment holds as well.
     assert rows["azure-ptu-pool-2026"][:2] == (500, 0)
