@@ -8,7 +8,14 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import schedules
+from dagster_project.analytics.capacity_recommendations import (
+    COST_CURVES,
+    MODEL_CHANGES,
+    RECOMMENDATIONS,
+    capacity_recommendation_assets,
+)
 from dagster_project.analytics.cost_distributions import DISTRIBUTIONS, HISTOGRAMS, cost_distribution_assets
+from dagster_project.analytics.deployment_alternatives import ALTERNATIVES, deployment_alternative_assets
 from dagster_project.analytics.roi_forecasts import CALIBRATION, FORECASTS, roi_forecast_assets
 from dagster_project.demo_assets import demo_assets
 from dagster_project.gates.ledger_assets import ledger_checks
@@ -44,9 +51,21 @@ def build_defs(*, settings: Settings | None = None, resources: Mapping[str, Any]
         *models,
         cost_distribution_assets(settings),
         roi_forecast_assets(settings),
+        capacity_recommendation_assets(settings),
+        deployment_alternative_assets(settings),
         serving_assets(
             settings,
-            [*published, HISTOGRAMS, DISTRIBUTIONS, FORECASTS, CALIBRATION],
+            [
+                *published,
+                HISTOGRAMS,
+                DISTRIBUTIONS,
+                FORECASTS,
+                CALIBRATION,
+                RECOMMENDATIONS,
+                COST_CURVES,
+                MODEL_CHANGES,
+                ALTERNATIVES,
+            ],
             parts,
             daily_tables(manifest, "marts"),
         ),

@@ -1,4 +1,4 @@
-"""Pictures of cost distributions and ROI fans, as PNG bytes.
+"""Pictures of cost distributions, ROI fans and capacity costs, as PNG bytes.
 
 Belongs here: drawing what `statistics/` returned, with units on every axis. Does not belong here: computing
 figures, writing files, Dagster. Figures are drawn without pyplot, so nothing is shared between runs or
@@ -18,6 +18,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from dagster_project.statistics.capacity import CapacityOutcome
 from dagster_project.statistics.log_histogram import LOG_GAMMA, FloatArray, LogHistogram
 from dagster_project.statistics.lognormal_mixture import LognormalMixture
 from dagster_project.statistics.percentiles import Percentile
@@ -162,6 +163,55 @@ def plot_roi_fan(
     if fan.npv_negative_probability_share is not None:
         caption.append(f"P(NPV < 0) = {_percent(fan.npv_negative_probability_share)}")
     return _png(figure, caption)
+
+
+def plot_capacity_cost_curve(
+    points: Sequence[CapacityOutcome],
+    *,
+    current_units: int,
+    recommended_units: int,
+    title: str,
+    unit_name: str,
+) -> bytes:
+    """Draw the cost of bought capacity over the number of units, with what is bought and what is recommended.
+
+    Args:
+        points: Outcomes by ascending count, with costs per day.
+        current_units: Units held, one of the counts.
+        recommended_units: Units recommended, one of the counts.
+        title: Headline, such as the deployment.
+        unit_name: What a unit is.
+
+    Returns:
+        A PNG of 1152 x 648 pixels.
+
+    Raises:
+        ValueError: There is no point.
+    """
+    if not points:
+        raise ValueError("Drawing a cost curve: there is no point, expected one or more.")
+    figure, axes = _new_figure(title, top_share=0.86)
+    counts = [point.unit_count for point in points]
+    costs = {point.unit_count: float(point.cost_usd) for point in points}
+    axes.fill_between(
+        counts, [float(point.commitment_cost_usd) for point in points], color=_BAR, linewidth=0, label="Bought units"
+    )
+    axes.plot(counts, list(costs.values()), color=_CURVE, linewidth=2, label="With what spills over on demand")
+    for units, name in ((current_units, "bought"), (recommended_units, "recommended")):
+        axes.axvline(units, color=_ACCENT, linewidth=1.1, linestyle=(0, (4, 2)) if name == "bought" else "-")
+    axes.set_xlabel(f"Units ({unit_name})")
+    axes.set_ylabel("Expected cost per day (USD)")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: _usd(amount)))
+    axes.set_ylim(0)
+    # Room at the left edge, where a recommendation of none stands.
+    axes.set_xlim(counts[0] - 0.01 * max(counts[-1], 1), max(counts[-1], 1))
+    axes.legend(loc="upper left", frameon=False, fontsize=9.5, labelcolor=_INK)
+    caption = [
+        f"dashed: {current_units:,} bought, {_usd(costs[current_units])} a day",
+        f"line: {recommended_units:,} recommended, {_usd(costs[recommended_units])} a day",
+        f"all on demand {_usd(costs[0])} a day" if 0 in costs else "",
+    ]
+    return _png(figure, [part for part in caption if part])
 
 
 _HISTORY_LABELS: dict[FanMeasure, str] = {

@@ -12,7 +12,7 @@ from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
 
 # A part is judged when it is configured: without invoices there are, rightly, no invoice lines.
-PARTS = ("usage", "use_cases", "invoices", "kpis", "commitments")
+PARTS = ("usage", "use_cases", "invoices", "kpis", "commitments", "seed_deployment_candidates")
 
 _COST_COLUMNS = ("list_cost_usd", "contracted_cost_usd", "effective_cost_usd")
 
@@ -52,7 +52,8 @@ def suites(*, start_date: date, end_date: date, parts: Collection[str]) -> list[
         "use_cases": _use_cases(start_date, end_date),
         "invoices": _invoices(),
         "kpis": _kpis(),
-        "commitments": _capacity(start_date, end_date),
+        "commitments": (*_capacity(start_date, end_date), *_SIZING),
+        "seed_deployment_candidates": (_ALTERNATIVES,),
     }
     return [_PUBLICATION, *(suite for part in PARTS if part in parts for suite in by_part[part])]
 
@@ -340,3 +341,73 @@ def _capacity(start_date: date, end_date: date) -> tuple[Suite, ...]:
             ),
         ),
     )
+
+
+def _analytics_suite(subject: str, *specs: ExpectationSpec) -> Suite:
+    return Suite(stage="serving", subject=subject, relation=f"analytics.{subject}", specs=specs)
+
+
+_SIZING = (
+    _analytics_suite(
+        "capacity_recommendations",
+        _specs.not_empty(why="Every commitment has a row, if only to say why nothing is recommended."),
+        _specs.unique(
+            ("commitment_id", "scope_id"),
+            aspect="scope",
+            why="A repeated deployment is bought twice by whoever adds up.",
+        ),
+        _specs.violations(
+            "(recommended_units is null) <> (unavailable_reason is not null)",
+            aspect="unavailable_reason",
+            predicate="known",
+            rule="A row has either a number of units or the reason why not.",
+            why="Unknown is not zero: no recommendation is not a recommendation to buy none.",
+        ),
+        _specs.violations(
+            "coalesce(recommended_units < 0, false) or coalesce(recommended_units > 0 and ("
+            "recommended_units < minimum_units "
+            "or (recommended_units - minimum_units) % unit_increment_units <> 0), false)",
+            aspect="recommended_units",
+            predicate="within_range",
+            rule="What is recommended is none, or the minimum and whole increments.",
+            why="A count that the provider does not sell cannot be bought.",
+        ),
+        _specs.violations(
+            # Expected tokens are floats: on a tie their last bits differ by less than a millionth of a dollar.
+            "coalesce(recommended_usd_per_day > on_demand_usd_per_day + 0.000001, false)",
+            aspect="recommended_usd_per_day",
+            predicate="within_range",
+            rule="What is recommended costs no more than buying none.",
+            why="The cheapest count includes none; a dearer one is an error of the sizing.",
+        ),
+        _specs.violations(
+            "saving_usd_per_day is distinct from current_usd_per_day - recommended_usd_per_day",
+            aspect="saving_usd_per_day",
+            predicate="reconciled",
+            rule="saving_usd_per_day is exactly the current less the recommended cost.",
+            why="A saving is what the order is signed for.",
+        ),
+    ),
+)
+
+_ALTERNATIVES = _analytics_suite(
+    "deployment_alternatives",
+    _specs.not_empty(why="Candidates are declared; each has a row, if only to say why it cannot be compared."),
+    _specs.unique(("use_case_id", "candidate_id"), aspect="candidate", why="A candidate with two costs has none."),
+    _specs.violations(
+        "(cost_usd_per_day is null) <> (unavailable_reason is not null)",
+        aspect="unavailable_reason",
+        predicate="known",
+        rule="A candidate has either a cost or the reason why not.",
+        why="Unknown is not zero: a candidate without a price would be the cheapest.",
+    ),
+    _not_negative("cost_usd_per_day", why="Running a use case pays nobody."),
+    _specs.violations(
+        "cost_usd_per_day is not null and current_usd_per_day is not null "
+        "and saving_usd_per_day is distinct from current_usd_per_day - cost_usd_per_day",
+        aspect="saving_usd_per_day",
+        predicate="reconciled",
+        rule="saving_usd_per_day is exactly the current cost less the candidate's.",
+        why="A saving is what the move is decided by.",
+    ),
+)

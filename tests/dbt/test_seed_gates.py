@@ -14,6 +14,7 @@ ROWS = {
     "seed_budgets": ("b-1,team,{},2026-03-01,10.00", "scope_id"),
     "seed_capacity_throughputs": ("mill,unit,mill-own,,1000,0,4,1,1,60,2026-01-01,,{}", "evidence"),
     "seed_commitments": ("pool,mill,ptu,,,,,,unit,2,1.50,,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,{}", "evidence"),
+    "seed_deployment_candidates": ("support,mini,closed_api,mill,mill-small,,,,,,,,{}", "evidence"),
     "seed_deployments": (
         "own,pool,mill,{},,,,,1,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,",
         "model_id",
@@ -23,13 +24,28 @@ ROWS = {
     "seed_use_cases": ("support,Support,{},Help,Head,One question.,2026-01-01", "team_name"),
 }
 
+# Each breaks one rule of the terms; the last is right, but for a use case that nobody declared.
+WRONG_CANDIDATES = (
+    "support,unknown_type,rented,mill,mill-small,,,,,,,,Offer",
+    "support,no_model,closed_api,mill,,,,,,,,,Offer",
+    "support,own_by_the_token,self_hosted,mill,mill-own,,,,,,,,Offer",
+    "support,closed_by_the_instance,closed_api,mill,mill-small,2.00,100,4,1,0,0,,Offer",
+    "support,no_throughput,hosted,mill,mill-own,2.00,,4,1,0,0,,Offer",
+    "support,throughput_without_price,hosted,mill,mill-own,,100,,,,,,Offer",
+    "support,free_instance,hosted,mill,mill-own,0,100,4,1,0,0,,Offer",
+    "support,no_instance,hosted,mill,mill-own,2.00,100,4,0,0,0,,Offer",
+    "support,share_above_one,hosted,mill,mill-own,,,,,,,1.01,Offer",
+    "sales,misspelt,hosted,mill,mill-own,2.00,100,4,1,0,0,0.01,Offer",
+)
+
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
     """A company in whose reference files a key stands twice."""
     found = SmallCompany.found(tmp_path_factory.mktemp("doubled") / "company")
     for name, (row, _) in ROWS.items():
-        found.write_seed(name, [row.format("first"), row.format("second")])
+        wrong = WRONG_CANDIDATES if name == "seed_deployment_candidates" else ()
+        found.write_seed(name, [row.format("first"), row.format("second"), *wrong])
     return found
 
 
@@ -49,6 +65,21 @@ def test_gate_of_reference_data_shows_every_row_of_a_key_that_stands_twice(
     assert (gate.status, gate.failures) == ("fail", 2)
     shown = company.warehouse_rows(f"select violation, {ROWS[seed][1]} from ({gate.compiled_sql}) order by all")
     assert shown == [("not_unique", "first"), ("not_unique", "second")]
+
+
+@pytest.mark.parametrize(
+    ("gate_name", "wrong"),
+    [
+        ("terms_known", WRONG_CANDIDATES[:-1]),
+        ("use_case_known", WRONG_CANDIDATES[-1:]),
+    ],
+)
+def test_gates_of_candidates_show_the_wrong_ones(
+    company: SmallCompany, judged: dict[str, NodeResult], gate_name: str, wrong: tuple[str, ...]
+):
+    gate = judged[f"reference__seed_deployment_candidates_{gate_name}"]
+    shown = company.warehouse_rows(f"select candidate_id from ({gate.compiled_sql}) order by all")
+    assert (gate.status, shown) == ("fail", sorted((row.split(",")[1],) for row in wrong))
 
 
 def test_gate_of_reference_data_without_a_repeated_key_passes(judged: dict[str, NodeResult]):

@@ -191,6 +191,23 @@ TABLES: dict[str, str] = {
         cast(156800 as decimal(28, 9)) as cost_usd, cast(62720 as decimal(28, 9)) as used_cost_usd,
         cast(94080 as decimal(28, 9)) as idle_cost_usd, cast(0 as decimal(28, 9)) as unallocated_cost_usd
     """),
+    "analytics.capacity_recommendations": _two_rows("""
+        'pool' as commitment_id, 'deployment-' || position as scope_id,
+        cast(case position when 0 then 25 end as bigint) as recommended_units,
+        cast(15 as bigint) as minimum_units, cast(5 as bigint) as unit_increment_units,
+        cast(case position when 0 then 30.00 end as decimal(38, 9)) as current_usd_per_day,
+        cast(case position when 0 then 20.00 end as decimal(38, 9)) as recommended_usd_per_day,
+        cast(case position when 0 then 24.00 end as decimal(38, 9)) as on_demand_usd_per_day,
+        cast(case position when 0 then 10.00 end as decimal(38, 9)) as saving_usd_per_day,
+        case position when 1 then 'history_too_short' end as unavailable_reason
+    """),
+    "analytics.deployment_alternatives": _two_rows("""
+        'uc' as use_case_id, 'candidate-' || position as candidate_id,
+        cast(case position when 0 then 20.00 end as decimal(38, 9)) as cost_usd_per_day,
+        cast(30.00 as decimal(38, 9)) as current_usd_per_day,
+        cast(case position when 0 then 10.00 end as decimal(38, 9)) as saving_usd_per_day,
+        case position when 1 then 'no_rate' end as unavailable_reason
+    """),
 }
 
 # {table} is the suite's relation.
@@ -399,4 +416,15 @@ FAILURES: dict[str, str] = {
     "serving__rpt_capacity_utilization_not_empty": _EMPTIED,
     "serving__rpt_capacity_utilization_grain_unique": _DOUBLED,
     "serving__rpt_capacity_utilization_cost_usd_conserved": _set("used_cost_usd = null"),
+    "serving__capacity_recommendations_not_empty": _EMPTIED,
+    "serving__capacity_recommendations_scope_unique": _DOUBLED,
+    "serving__capacity_recommendations_unavailable_reason_known": _set("unavailable_reason = null"),
+    "serving__capacity_recommendations_recommended_units_within_range": _set("recommended_units = 23"),
+    "serving__capacity_recommendations_recommended_usd_per_day_within_range": _set("recommended_usd_per_day = 24.01"),
+    "serving__capacity_recommendations_saving_usd_per_day_reconciled": _set("saving_usd_per_day = null"),
+    "serving__deployment_alternatives_not_empty": _EMPTIED,
+    "serving__deployment_alternatives_candidate_unique": _DOUBLED,
+    "serving__deployment_alternatives_unavailable_reason_known": _set("unavailable_reason = null"),
+    "serving__deployment_alternatives_cost_usd_per_day_within_range": _set("cost_usd_per_day = -1"),
+    "serving__deployment_alternatives_saving_usd_per_day_reconciled": _set("saving_usd_per_day = 10.01"),
 }

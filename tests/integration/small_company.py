@@ -51,6 +51,9 @@ SEED_HEADERS = {
     "publisher_name,unit_name,bought_units,usd_per_unit_hour,usd_per_overage_unit_hour,starts_at,ends_at,evidence",
     "seed_deployments": "deployment_id,commitment_id,provider_name,model_id,publisher_name,deployment_type,region_id,"
     "scope_id,allocated_units,starts_at,ends_at,spillover_deployment_id",
+    "seed_deployment_candidates": "use_case_id,candidate_id,candidate_type,provider_name,model_id,"
+    "usd_per_instance_hour,input_tokens_per_s_per_instance,output_token_weight,minimum_instance_count,"
+    "spare_instance_count,operations_usd_per_day,expected_failover_share,evidence",
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
     "seed_model_aliases": "provider_name,model_name,model_id,evidence",
     "seed_provider_aliases": "reported_provider_name,provider_name,fallback_provider_name,evidence",

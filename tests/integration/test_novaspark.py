@@ -382,6 +382,56 @@ def test_telemetry_finds_the_gpu_instances_forty_percent_busy(novaspark: NovaSpa
     assert without_calls in ([], [(False, 8, 0.4, 0, 0, busy, busy, 0)])
 
 
+def test_pool_that_is_all_but_idle_should_not_be_bought(novaspark: NovaSpark):
+    rows = {
+        row[0]: row[1:]
+        for row in novaspark.rows(
+            """
+            select scope_id, current_units, recommended_units, break_even_utilization_share, on_demand_usd_per_day,
+                current_usd_per_day, unavailable_reason
+            from analytics.capacity_recommendations
+            """
+        )
+    }
+    # No hour of the drafting deployment spills over, so its work on demand is the list price of its calls.
+    [(list_cost,)] = novaspark.rows(
+        """
+        select sum(list_cost_usd) from marts.fct_calls
+        where deployment_id = 'ptu-drafting-gpt-41'
+            and event_date > (select max(event_date) - 28 from marts.fct_capacity_minutes)
+        """
+    )
+    units, recommended, break_even, on_demand, current, reason = rows["ptu-drafting-gpt-41"]
+    assert (units, recommended, reason) == (50, 0, None)
+    assert on_demand == pytest.approx(list_cost / min(DAYS, 28), rel=Decimal("1e-9"))
+    # 50 PTU at 0.356164384 an hour, and what its busiest minutes spill over.
+    [(capacity, spillover)] = novaspark.rows(
+        """
+        select capacity_usd_per_day, spillover_usd_per_day
+        from analytics.capacity_cost_curves where deployment_id = 'ptu-drafting-gpt-41' and is_current
+        """
+    )
+    assert capacity == round(50 * 24 * Decimal("0.356164384"), 9)
+    assert current == pytest.approx(capacity + spillover, abs=Decimal("2e-9"))
+    # At 2.00 USD per million a PTU's 180,000 tokens an hour are worth 0.36.
+    assert 0.8 < break_even < 0.356164384 / 0.36
+    # The pool pays for its 350 units that no deployment holds as well.
+    assert rows["azure-ptu-pool-2026"][:2] == (500, 0)
+    assert rows["azure-ptu-pool-2026"][4] > current + round(350 * 24 * Decimal("0.356164384"), 9)
+    assert rows["gpu-llama-eval"][5] == "no_on_demand_price"
+
+
+def test_reserved_instances_cost_many_times_the_same_weights_by_the_token(novaspark: NovaSpark):
+    found = novaspark.rows(
+        """
+        select candidate_id, cost_usd_per_day < 0.1 * current_usd_per_day, unavailable_reason
+        from analytics.deployment_alternatives where use_case_id = 'model_evaluation' and candidate_type = 'hosted'
+        """
+    )
+    assert found == [("together-llama", True, None)]
+    assert novaspark.rows("select count(*) from analytics.deployment_alternatives") == [(8,)]
+
+
 # ---- invoices
 
 
