@@ -31,6 +31,7 @@ MODELS_WITH_UNIT_TESTS = {
     "int_capacity__call_work",
     "int_capacity__deployment_hours",
     "int_capacity__call_costs",
+    "int_allocation__daily_charges",
     "int_billing__lines_classified",
     "int_value__scores_judged",
     "fct_calls",
