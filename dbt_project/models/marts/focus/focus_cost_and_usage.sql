@@ -138,11 +138,7 @@ priced_charges as (
     select
         daily_charges.*,
         coalesce(daily_charges.model_id, daily_charges.model_name) as sku_model_id,
-        {{ content_hash([
-            'event_date', 'source_name', 'provider_name', 'billing_account_id', 'model_id', 'model_name', 'service_tier',
-            'region_id', 'deployment_id', 'is_spillover', 'use_case_id', 'team_name', 'environment_name', 'customer_id',
-            'rate_card_key', 'pricing_status_type', 'is_list_priced', 'unit_kind_type',
-        ]) }} as charge_id
+        {{ content_hash(daily_charge_columns()) }} as charge_id
     from daily_charges
     where
         pricing_status_type in ('priced', 'provisioned')
@@ -190,6 +186,24 @@ meters as (
     group by provider_name, billing_account_id, event_date, sku_model_id, service_tier, unit_kind_type
 ),
 
+-- A kind that the bill does not list by itself is billed as the kind that would price it.
+billed_kinds as (
+    select
+        unit_kind as unit_kind_type,
+        unit_kind as billed_unit_kind_type,
+        0 as fallback_index
+    from unit_kinds
+    {%- for kind, fallbacks in price_fallbacks().items() %}
+    {%- for fallback in fallbacks %}
+    union all
+    select
+        '{{ kind }}' as unit_kind_type,
+        '{{ fallback }}' as billed_unit_kind_type,
+        {{ loop.index }} as fallback_index
+    {%- endfor %}
+    {%- endfor %}
+),
+
 -- The line that bills a meter is the one that says most about it.
 lines_ranked as (
     select
@@ -205,10 +219,11 @@ lines_ranked as (
                 meters.provider_name, meters.billing_account_id, meters.event_date, meters.sku_model_id,
                 meters.service_tier, meters.unit_kind_type
             order by
-                case when call_lines.unit_kind_type is null then 1 else 0 end
-                + case when call_lines.model_id is null then 1 else 0 end
+                case when call_lines.unit_kind_type is null then 1 else 0 end,
+                billed_kinds.fallback_index,
+                case when call_lines.model_id is null then 1 else 0 end
                 + case when call_lines.service_tier is null then 1 else 0 end,
-                call_lines.charge_period_end_at - call_lines.charge_period_start_at,
+                call_lines.charge_period_start_at desc,
                 call_lines.invoice_line_id
         ) as line_rank
     from meters
@@ -217,6 +232,7 @@ lines_ranked as (
             meters.provider_name = billed_days.provider_name
             and coalesce(meters.billing_account_id, '') = coalesce(billed_days.known_account_id, '')
             and meters.event_date = billed_days.event_date
+    inner join billed_kinds on meters.unit_kind_type = billed_kinds.unit_kind_type
     inner join call_lines
         on
             billed_days.provider_name = call_lines.provider_name
@@ -225,7 +241,8 @@ lines_ranked as (
             and cast(call_lines.charge_period_end_at as date) > meters.event_date
             and coalesce(call_lines.model_id, meters.sku_model_id) = meters.sku_model_id
             and coalesce(call_lines.service_tier, meters.service_tier) = meters.service_tier
-            and coalesce(call_lines.unit_kind_type, meters.unit_kind_type) = meters.unit_kind_type
+            and coalesce(call_lines.unit_kind_type, billed_kinds.billed_unit_kind_type)
+            = billed_kinds.billed_unit_kind_type
     where billed_days.is_billed
 ),
 
