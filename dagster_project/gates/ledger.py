@@ -175,4 +175,43 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
         asset_key="rpt_invoice_reconciliation",
         needs="invoices",
     ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="focus_cost_and_usage",
+            aspect="usage",
+            predicate="conserved",
+            rule="Per provider and day, the exported calls and unused capacity cost what the ledger holds.",
+            why="What is exported is the ledger, in other words.",
+            tool="sql",
+        ),
+        asset_key="focus_cost_and_usage",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="focus_cost_and_usage",
+            aspect="lines",
+            predicate="reconciled",
+            rule="Per invoice and line, the charges that name it are billed what it bills.",
+            why="FOCUS asks that the charges of an invoice add up to it.",
+            tool="sql",
+        ),
+        asset_key="focus_cost_and_usage",
+        needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="focus_cost_and_usage",
+            aspect="bills",
+            predicate="reconciled",
+            rule="Per account and billing period, the effective costs of calls and named causes add up to the bill.",
+            why="Ledger and bill are one figure, or the export says two.",
+            tool="sql",
+        ),
+        asset_key="focus_cost_and_usage",
+        needs="invoices",
+    ),
 )

@@ -39,6 +39,8 @@ MODELS_WITH_UNIT_TESTS = {
     "fct_capacity_hours",
     "fct_use_case_instances",
     "fct_invoice_lines",
+    "focus_contract_commitment",
+    "focus_cost_and_usage",
     "rpt_invoice_reconciliation",
     "rpt_pricing_coverage",
     "rpt_rate_disagreements",

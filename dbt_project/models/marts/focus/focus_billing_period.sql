@@ -55,7 +55,7 @@ judged as (
         accounts.InvoiceIssuerName,
         accounts.BillingPeriodStart,
         accounts.BillingPeriodEnd,
-        min(case when billing_periods.status_type = 'final' then 1 else 0 end) = 1 as is_closed
+        min(case when billing_periods.status_type in ('final', 'restated') then 1 else 0 end) = 1 as is_closed
     from accounts
     left join billing_periods
         on

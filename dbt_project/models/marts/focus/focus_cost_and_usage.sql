@@ -337,7 +337,7 @@ usage_rows as (
             'RegionId': 'region_id',
             'ResourceId': 'deployment_id',
             'SkuId': 'sku_id',
-            'SkuMeter': "concat(replace(unit_kind_type, '_', ' '), ' ', lower(focus_unit))",
+            'SkuMeter': "concat(replace(unit_kind_type, '_', ' '), case focus_unit when 'Tokens' then ' tokens' else '' end)",
             'SkuPriceId': "concat(sku_id, '@', cast(coalesce(list_usd_per_unit, 0) as varchar))",
             'SkuPriceDetails': json_object_of(
                 ['x_ModelId', 'x_ServiceTier', 'x_UnitKind', 'x_TokenDirection', 'x_TokenCacheAction']
