@@ -99,6 +99,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     ),
     LedgerGate(
         gate=Gate(
+            stage="intermediate",
+            subject="daily_charges",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per source and day, the daily charges are every call once, and its costs to the last digit.",
+            why="Bills, allocations and exports read them in place of the calls.",
+            tool="sql",
+        ),
+        asset_key="int_allocation__daily_charges",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
             stage="marts",
             subject="fct_use_case_instances",
             aspect="costs",

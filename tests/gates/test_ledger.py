@@ -24,6 +24,7 @@ TOKENS = "marts__fct_calls_tokens_conserved"
 FREE_UNITS = "marts__fct_calls_free_units_conserved"
 CHARGES = "marts__fct_call_charges_costs_conserved"
 REPORT = "marts__rpt_daily_spend_costs_conserved"
+DAILY = "intermediate__daily_charges_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
 RECONCILIATION = "marts__rpt_invoice_reconciliation_amounts_conserved"
@@ -86,6 +87,17 @@ LEDGER = """
         sum(list_cost_usd) as list_cost_usd,
         sum(contracted_cost_usd) as contracted_cost_usd, sum(effective_cost_usd) as effective_cost_usd
     from marts.fct_calls group by event_date;
+
+    create table intermediate.int_allocation__daily_charges as
+    select source_name, event_date, unit_kind_type, cast(call_count as bigint) as call_count,
+        cast(list as decimal(38, 15)) as list_cost_usd, cast(contracted as decimal(38, 15)) as contracted_cost_usd,
+        cast(effective as decimal(38, 15)) as effective_cost_usd
+    from (values
+        ('calls', date '2026-07-01', 'input', 2, 0.005, 0.004, 0.004),
+        ('calls', date '2026-07-01', 'request', 2, 0.001, 0, 0),
+        ('own', date '2026-07-01', 'request', 1, null, 0, 0.25),
+        ('calls', date '2026-07-02', 'request', 1, 0.003, 0.002, 0.002)
+    ) as t (source_name, event_date, unit_kind_type, call_count, list, contracted, effective);
 
     create table marts.fct_use_case_instances as
     select 'support' as use_case_id, 'run-1' as use_case_instance_id, date '2026-07-01' as started_date,
@@ -215,6 +227,16 @@ BREACHES: list[tuple[str, str, int]] = [
     (REPORT, "update marts.rpt_daily_spend set effective_cost_usd = effective_cost_usd + 0.000000000000001", 3),
     (REPORT, "delete from marts.rpt_daily_spend where event_date = date '2026-07-02'", 2),
     (REPORT, "update marts.rpt_daily_spend set call_count = 4 where event_date = date '2026-07-01'", 2),
+    (DAILY, "delete from intermediate.int_allocation__daily_charges where unit_kind_type = 'input'", 2),
+    (DAILY, "update intermediate.int_allocation__daily_charges set call_count = 2 where source_name = 'own'", 2),
+    (
+        DAILY,
+        "update intermediate.int_allocation__daily_charges set effective_cost_usd = 0.26 where source_name = 'own'",
+        2,
+    ),
+    # Both days of both sources.
+    (DAILY, "update intermediate.int_allocation__daily_charges set source_name = 'own' where source_name = 'calls'", 4),
+    (DAILY, "update marts.fct_calls set list_cost_usd = 0.0031 where call_id = 'c'", 2),
     (INSTANCES, "update marts.fct_use_case_instances set call_count = 2", 2),
     (INSTANCES, "update marts.fct_use_case_instances set priced_cost_usd = 0.004", 2),
     (
@@ -302,6 +324,7 @@ def test_gate_fails_on_a_ledger_that_does_not_balance(
         (TOKENS, "update marts.fct_calls set reasoning_tokens = 4 where call_id = 'c'"),
         (CHARGES, "delete from marts.fct_call_charges where call_id = 'c' and unit_kind_type = 'output'"),
         (REPORT, "delete from marts.rpt_daily_spend where event_date = date '2026-07-02'"),
+        (DAILY, "delete from intermediate.int_allocation__daily_charges where event_date = date '2026-07-02'"),
     ],
 )
 def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, breach_of_2_july: str):
