@@ -191,14 +191,14 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
-            subject="rpt_invoice_reconciliation",
+            subject="fct_period_charges",
             aspect="amounts",
-            predicate="conserved",
-            rule="Per provider and billing period, the components add up to the bill and to the ledger.",
-            why="A part of either that is in no component is a difference that nobody sees.",
+            predicate="reconciled",
+            rule="Per billing period, the calls' effective cost and the charges are the bill, and each call is in one.",
+            why="A part of the bill or of the ledger that is in no row is a difference that nobody sees.",
             tool="sql",
         ),
-        asset_key="rpt_invoice_reconciliation",
+        asset_key="fct_period_charges",
         needs="invoices",
     ),
 )

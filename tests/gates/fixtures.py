@@ -187,12 +187,24 @@ TABLES: dict[str, str] = {
         case position when 0 then cast(-2.5 as decimal(38, 18)) end as billed_cost_usd,
         case position when 1 then 'no_exchange_rate' end as unconverted_reason_type
     """),
-    "marts.rpt_invoice_reconciliation": _two_rows("""
-        'openai' as provider_name, cast(null as varchar) as billing_account_id,
+    "marts.rpt_reconciliation": _two_rows(f"""
+        'calls_to_bill' as layer_type, 'openai' as provider_name,
         date '2026-07-01' as billing_period_start_date, 'calls' as driver_type,
-        'part-' || position as component_name, cast(847000 as decimal(38, 15)) as billed_cost_usd,
-        case position when 0 then cast(460440 as decimal(38, 15)) end as ledger_cost_usd,
-        case position when 0 then cast(386560 as decimal(38, 15)) end as difference_usd
+        'part-' || position as component_name, cast(847000 as decimal(38, 18)) as billed_cost_usd,
+        case position when 0 then cast(460440 as decimal(38, 18)) end as compared_cost_usd,
+        case position when 0 then cast(386560 as decimal(38, 18)) end as difference_usd,
+        {_nulls("varchar", "billing_account_id", "bom_layer_type", "model_id", "service_tier", "unit_kind_type")},
+        {_nulls("varchar", "commitment_id", "tagged_use_case_id", "tagged_team_name", "cause_type", "evidence")}
+    """),
+    "marts.rpt_billing_periods": _two_rows("""
+        'openai' as provider_name, cast(null as varchar) as billing_account_id,
+        cast(date '2026-07-01' + to_months(cast(position as integer)) as date) as billing_period_start_date,
+        case position when 0 then 'invoice' end as document_type,
+        case position when 0 then 'final' else 'open' end as status_type,
+        case position when 0 then cast(847000 as decimal(38, 18)) end as invoice_usd,
+        cast(460440 as decimal(38, 18)) as ledger_usd,
+        case position when 0 then cast(386559.5 as decimal(38, 18)) end as explained_usd,
+        case position when 0 then cast(0.5 as decimal(38, 18)) end as unexplained_usd
     """),
     "marts.fct_provider_usage": _two_rows("""
         'usage_report' as source_name, 'openai' as provider_name, 'acct' as billing_account_id,
@@ -429,9 +441,13 @@ FAILURES: dict[str, str] = {
     "serving__fct_invoice_lines_line_unique": _DOUBLED,
     "serving__fct_invoice_lines_unconverted_reason_known": _set("unconverted_reason_type = null"),
     "serving__fct_invoice_lines_billed_cost_usd_type_known": _retyped("billed_cost_usd"),
-    "serving__rpt_invoice_reconciliation_not_empty": _EMPTIED,
-    "serving__rpt_invoice_reconciliation_grain_unique": _DOUBLED,
-    "serving__rpt_invoice_reconciliation_difference_usd_reconciled": _set("difference_usd = 386559.99"),
+    "serving__rpt_reconciliation_not_empty": _EMPTIED,
+    "serving__rpt_reconciliation_grain_unique": _DOUBLED,
+    "serving__rpt_reconciliation_difference_usd_reconciled": _set("difference_usd = 386559.99"),
+    "serving__rpt_billing_periods_not_empty": _EMPTIED,
+    "serving__rpt_billing_periods_grain_unique": _DOUBLED,
+    "serving__rpt_billing_periods_status_type_known": _set("status_type = 'closed'"),
+    "serving__rpt_billing_periods_invoice_usd_reconciled": _set("unexplained_usd = 0.49"),
     "serving__fct_provider_usage_not_empty": _EMPTIED,
     "serving__fct_provider_usage_grain_unique": _DOUBLED,
     "serving__fct_provider_usage_quantity_units_within_range": _set("quantity_units = -0.001"),

@@ -27,7 +27,7 @@ REPORT = "marts__rpt_daily_spend_costs_conserved"
 DAILY = "intermediate__daily_charges_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
-RECONCILIATION = "marts__rpt_invoice_reconciliation_amounts_conserved"
+RECONCILIATION = "marts__fct_period_charges_amounts_reconciled"
 SPILLOVER = "marts__fct_capacity_hours_spillover_conserved"
 INVOICES = "marts__fct_invoice_lines_amounts_conserved"
 CONVERSION = "marts__fct_invoice_lines_conversion_reconciled"
@@ -177,15 +177,24 @@ LEDGER = """
     select source_name, billing_currency_code, billed_cost_in_billing_currency,
         case when billing_currency_code = 'USD' then billed_cost_in_billing_currency end as billed_cost_usd,
         true as is_bill, timestamptz '2026-07-01 00:00:00+00' as charge_period_start_at,
-        'openai' as provider_name, date '2026-07-01' as billing_period_start_date,
+        'openai' as provider_name, 'acme' as billing_account_id, date '2026-07-01' as billing_period_start_date,
         timestamptz '2026-08-01 00:00:00+00' as billing_period_end_at
     from intermediate.int_billing__lines_classified where reject_reason is null;
 
-    create table marts.rpt_invoice_reconciliation as from (values
-        ('openai', 'calls', 2, 20.5, 4, 0, cast(0.006 as decimal(38, 15))),
-        ('openai', 'other', 1, 0.02022672899, null, null, null)
-    ) as t (provider_name, driver_type, line_count, billed_cost_usd, call_count, unpriced_call_count, ledger_cost_usd);
-    alter table marts.rpt_invoice_reconciliation add column billing_period_start_date date default date '2026-07-01';
+    -- Calls of 0.254 + 0.002 = 0.256 and a bill of 20.5 + 0.02022672899: 20.26422672899 are charges.
+    create table marts.fct_period_charges as from (values
+        ('openai', 'acme', date '2026-07-01', 'rounding', cast(0.01 as decimal(38, 18))),
+        ('openai', 'acme', date '2026-07-01', 'tax', cast(20.25422672899 as decimal(38, 18)))
+    ) as t (provider_name, billing_account_id, billing_period_start_date, cause_type, charge_usd);
+    create table marts.rpt_billing_periods as from (values
+        ('openai', 'acme', date '2026-07-01', 'invoice', cast(0.256 as decimal(38, 18))),
+        ('openai', null, date '2026-08-01', null, cast(0 as decimal(38, 18)))
+    ) as t (provider_name, billing_account_id, billing_period_start_date, document_type, ledger_usd);
+    create table marts.rpt_reconciliation as from (values
+        ('openai', 'acme', date '2026-07-01', 'calls_to_bill', 2),
+        ('openai', 'acme', date '2026-07-01', 'calls_to_bill', 1),
+        ('openai', 'acme', date '2026-07-01', 'cost_report_to_invoice', 3)
+    ) as t (provider_name, billing_account_id, billing_period_start_date, layer_type, line_count);
 """
 
 # Per gate, what breaks the ledger, and how many things then do not balance (a day and the window as a whole are two).
@@ -274,11 +283,15 @@ BREACHES: list[tuple[str, str, int]] = [
     (REPORTS, "delete from intermediate.int_billing__reports_rejected", 1),
     (REPORTS, "update marts.fct_provider_usage set event_date = date '2026-07-02'", 2),
     (REPORTS, "insert into ops.landing_files values ('reports', 'lost', date '2026-07-02', 1)", 1),
-    (RECONCILIATION, "delete from marts.rpt_invoice_reconciliation where driver_type = 'other'", 1),
-    (RECONCILIATION, "update marts.rpt_invoice_reconciliation set billed_cost_usd = 20.49 where line_count = 2", 1),
-    (RECONCILIATION, "update marts.rpt_invoice_reconciliation set call_count = 3 where line_count = 2", 1),
-    (RECONCILIATION, "update marts.rpt_invoice_reconciliation set unpriced_call_count = null", 1),
-    (RECONCILIATION, "update marts.rpt_daily_spend set contracted_cost_usd = 0.005 where call_count = 3", 1),
+    (RECONCILIATION, "delete from marts.fct_period_charges where cause_type = 'rounding'", 1),
+    (RECONCILIATION, "update marts.fct_period_charges set charge_usd = 0.011 where cause_type = 'rounding'", 1),
+    (RECONCILIATION, "update marts.fct_period_charges set billing_period_start_date = date '2026-08-01'", 2),
+    (RECONCILIATION, "update marts.rpt_reconciliation set line_count = 2 where line_count = 1", 1),
+    (RECONCILIATION, "delete from marts.rpt_billing_periods where document_type = 'invoice'", 2),
+    # A call in no period, or in two, is wrong in every period of its provider.
+    (RECONCILIATION, "update marts.rpt_billing_periods set ledger_usd = 0.002 where document_type is null", 2),
+    (RECONCILIATION, "update marts.rpt_daily_spend set effective_cost_usd = 0.255 where call_count = 3", 2),
+    (RECONCILIATION, "update marts.fct_invoice_lines set is_bill = false", 1),
     (RECONCILIATION, "update marts.fct_invoice_lines set provider_name = 'azure'", 2),
     # A row that staging lost: of both currencies of the source it is not known which lacks it.
     (INVOICES, "update ops.landing_files set row_count = 5 where source_name = 'bill'", 2),
@@ -337,7 +350,8 @@ def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, 
 def test_gate_with_nothing_to_judge_fails(con: duckdb.DuckDBPyConnection, name: str):
     for table in ("marts.fct_capacity_hours", "marts.fct_invoice_lines", "intermediate.int_billing__lines_classified",
                   "intermediate.int_billing__lines_rejected", "intermediate.int_billing__lines_delivered",
-                  "marts.rpt_invoice_reconciliation", "ops.landing_files"):  # fmt: skip
+                  "marts.rpt_billing_periods", "marts.rpt_reconciliation", "marts.fct_period_charges",
+                  "ops.landing_files"):  # fmt: skip
         con.execute(f"delete from {table}")
     result = _judge(con, name)
     assert (result.is_passed, result.evaluated_count) == (False, 0)

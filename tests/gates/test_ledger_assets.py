@@ -33,7 +33,7 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
             {
                 "marts__fct_invoice_lines_amounts_conserved",
                 "marts__fct_invoice_lines_conversion_reconciled",
-                "marts__rpt_invoice_reconciliation_amounts_conserved",
+                "marts__fct_period_charges_amounts_reconciled",
             },
         ),
         (("reports",), {"marts__fct_provider_usage_units_conserved"}),

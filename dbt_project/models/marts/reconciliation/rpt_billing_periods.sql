@@ -30,22 +30,6 @@ differences as (
     group by {{ period | join(', ') }}
 ),
 
--- What was last published of a period as closed.
-closed_before as (
-    select *
-    from (
-        select
-            *,
-            row_number() over (
-                partition by {{ period | join(', ') }}
-                order by published_at desc
-            ) as publication_rank
-        from {{ source('ops', 'published_billing_periods') }}
-        where status_type in ('final', 'restated')
-    ) as ranked
-    where publication_rank = 1
-),
-
 measured as (
     select
         periods.provider_name,
@@ -73,17 +57,11 @@ measured as (
                     / cast(abs(periods.invoice_usd) as double)
             else cast(1 as double)
         end as unexplained_share,
-        closed_before.status_type as closed_status_type,
-        closed_before.invoice_usd as closed_invoice_usd,
-        closed_before.ledger_usd as closed_ledger_usd,
-        closed_before.explained_usd as closed_explained_usd,
-        closed_before.published_at as closed_at,
         cast(periods.billing_period_end_date as timestamp with time zone)
         + interval '{{ var("billing_grace_days") }}' day as settles_at
     from periods
     left join ledger on {{ same_values('periods', 'ledger', period) }}
     left join differences on {{ same_values('periods', 'differences', period) }}
-    left join closed_before on {{ same_values('periods', 'closed_before', period) }}
 ),
 
 judged as (
@@ -111,15 +89,6 @@ final as (
         case
             when not_final_reason_type in ('no_bill', 'period_not_ended') then 'open'
             when not_final_reason_type is not null then 'provisional'
-            when closed_status_type = 'restated' then 'restated'
-            when
-                closed_status_type = 'final'
-                and (
-                    closed_invoice_usd is distinct from invoice_usd
-                    or closed_ledger_usd is distinct from ledger_usd
-                    or closed_explained_usd is distinct from explained_usd
-                )
-                then 'restated'
             else 'final'
         end as status_type,
         not_final_reason_type,
@@ -132,7 +101,6 @@ final as (
         explained_usd,
         unexplained_usd,
         unexplained_share,
-        closed_at,
         billing_period_start_date,
         billing_period_end_date
     from judged
