@@ -19,6 +19,10 @@ ROWS = {
     ),
     "seed_model_aliases": ("mill,mill-big,{},Price page", "model_id"),
     "seed_provider_aliases": ("windmill,{},,Invoice", "provider_name"),
+    "seed_reconciliation_waivers": (
+        "w-1,mill,,2026-03-01,calls,,,{},Ticket 17,Finance,2026-03-09",
+        "cause_type",
+    ),
     "seed_use_cases": ("support,Support,{},Help,Head,One question.,2026-01-01", "team_name"),
 }
 
@@ -48,6 +52,11 @@ def test_gate_of_reference_data_shows_every_row_of_a_key_that_stands_twice(
     assert (gate.status, gate.failures) == ("fail", 2)
     shown = company.warehouse_rows(f"select violation, {ROWS[seed][1]} from ({gate.compiled_sql}) order by all")
     assert shown == [("not_unique", "first"), ("not_unique", "second")]
+
+
+def test_waiver_that_names_no_declared_cause_is_refused(judged: dict[str, NodeResult]):
+    gate = judged["reference__seed_reconciliation_waivers_cause_type_known"]
+    assert (gate.status, gate.failures) == ("fail", 2)
 
 
 def test_gate_of_reference_data_without_a_repeated_key_passes(judged: dict[str, NodeResult]):

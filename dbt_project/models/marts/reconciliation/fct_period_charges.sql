@@ -1,14 +1,22 @@
-select
-    cast(null as varchar) as provider_name,
-    cast(null as varchar) as billing_account_id,
-    cast(null as date) as billing_period_start_date,
-    cast(null as varchar) as component_name,
-    cast(null as varchar) as cause_type,
-    cast(null as varchar) as driver_type,
-    cast(null as varchar) as bom_layer_type,
-    cast(null as varchar) as tagged_use_case_id,
-    cast(null as varchar) as tagged_team_name,
-    cast(null as varchar) as commitment_id,
-    cast(null as decimal(38, 18)) as charge_usd,
-    cast(null as bigint) as line_count
-where 1 = 0
+{%- set grain = period_columns() + [
+    'component_name', 'cause_type', 'driver_type', 'bom_layer_type', 'tagged_use_case_id', 'tagged_team_name',
+    'commitment_id',
+] -%}
+with
+
+bridges as (
+    select *
+    from {{ ref('int_reconciliation__bridges') }}
+    where cause_type is not null
+),
+
+final as (
+    select
+        {{ grain | join(',\n        ') }},
+        cast(sum(line_count) as bigint) as line_count,
+        cast(sum(billed_cost_usd - ledger_cost_usd) as decimal(38, 18)) as charge_usd
+    from bridges
+    group by {{ grain | join(', ') }}
+)
+
+select * from final
