@@ -18,9 +18,9 @@
 
 {#-
     Each row of `details` with the most specific row of `keys` that covers it: a query of both sides' columns, the key's
-    with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A kind
-    that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model goes
-    before kind, kind before tier. `details` has one row per scope, compared columns and `detail_columns`.
+    with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A
+    kind that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model
+    goes before kind, kind before tier. `details` has one row per scope, compared columns and `detail_columns`.
 -#}
 {% macro covered_by(details, keys, scope_columns, detail_columns=[]) -%}
     {%- set kind_rank -%}
@@ -29,7 +29,8 @@
             when keys.unit_kind_type = details.unit_kind_type then 9
             {%- for kind, stand_ins in price_fallbacks().items() %}
             {%- for stand_in in stand_ins %}
-            when details.unit_kind_type = '{{ kind }}' and keys.unit_kind_type = '{{ stand_in }}' then {{ 8 - loop.index }}
+            when details.unit_kind_type = '{{ kind }}' and keys.unit_kind_type = '{{ stand_in }}'
+                then {{ 8 - loop.index }}
             {%- endfor %}
             {%- endfor %}
         end

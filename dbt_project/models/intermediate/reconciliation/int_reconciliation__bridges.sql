@@ -54,8 +54,9 @@ measured as (
                 then cast(unpriced_units * usd_per_unit as decimal(38, 15))
             else 0
         end as unpriced_usd,
-        case when whole_cause_type is null and is_in_ledger and is_billed and usd_per_unit is not null
-            then coalesce(difference_units, 0) - shifted_units
+        case
+            when whole_cause_type is null and is_in_ledger and is_billed and usd_per_unit is not null
+                then coalesce(difference_units, 0) - shifted_units
             else 0
         end as missing_units
     from wholes
@@ -118,15 +119,18 @@ call_rows as (
     {%- set steps = [
         ('whole_cause_type', 'difference_usd', 'whole_units', no_price, 'whole_cause_type is not null'),
         ("'unpriced_usage'", 'unpriced_usd', 'unpriced_units', 'usd_per_unit', 'unpriced_usd <> 0'),
-        ("'time_zone_cut'", 'shifted_usd', 'shifted_units', no_price, 'whole_cause_type is null and zone_hours is not null'),
+        (
+            "'time_zone_cut'", 'shifted_usd', 'shifted_units', no_price,
+            'whole_cause_type is null and zone_hours is not null',
+        ),
         ("'workbench_use'", 'workbench_usd', 'workbench_part_units', 'usd_per_unit', 'workbench_usd <> 0'),
         ("'missing_telemetry'", 'telemetry_usd', 'telemetry_part_units', 'usd_per_unit', 'telemetry_usd <> 0'),
         ("'unexplained'", 'surplus_usd', 'surplus_units', 'usd_per_unit', 'surplus_usd <> 0'),
         ("'free_allowance'", 'free_allowance_usd', 'free_units', no_price, 'free_allowance_usd <> 0'),
         ("'discount'", 'discount_usd', 'quantity_units', no_price, 'discount_usd <> 0'),
         (
-            "case when abs(last_usd) <= rounding_usd then 'rounding' when is_billed and billed_units > 0 and is_in_ledger"
-            ~ " then 'price_difference' else 'unexplained' end",
+            "case when abs(last_usd) <= rounding_usd then 'rounding'"
+            ~ " when is_billed and is_in_ledger and billed_units > 0 then 'price_difference' else 'unexplained' end",
             'last_usd', 'whole_units', no_price, 'last_usd <> 0',
         ),
     ] -%}
@@ -529,15 +533,9 @@ final as (
         numbered.tagged_use_case_id,
         numbered.tagged_team_name,
         {%- if part == 'waived' %}
-        case
-            when coalesce(waived.cause_type, numbered.cause_type) is null then 'matched'
-            when coalesce(waived.cause_type, numbered.cause_type) = 'unexplained' then 'unexplained'
-            else 'explained'
-        end as status_type,
         coalesce(waived.cause_type, numbered.cause_type) as cause_type,
         cast(numbered.line_count as bigint) as line_count,
         {%- else %}
-        case when numbered.cause_type = 'unexplained' then 'unexplained' else 'explained' end as status_type,
         numbered.cause_type,
         cast(0 as bigint) as line_count,
         {%- endif %}

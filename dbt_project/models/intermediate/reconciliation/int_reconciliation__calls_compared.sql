@@ -46,10 +46,13 @@ bill_keys as (
         sum(rounding_usd) as rounding_usd,
         sum(billed_cost_usd) as billed_cost_usd,
         sum(case when is_billed_later then billed_cost_usd end) as late_usd,
-        case when unit_kind_type is not null and count(consumed_quantity_units) = count(*) then sum(consumed_quantity_units) end
-            as billed_units,
-        case when unit_kind_type is not null then sum(case when is_billed_later then consumed_quantity_units end) end
-            as late_units
+        case
+            when unit_kind_type is not null and count(consumed_quantity_units) = count(*)
+                then sum(consumed_quantity_units)
+        end as billed_units,
+        case
+            when unit_kind_type is not null then sum(case when is_billed_later then consumed_quantity_units end)
+        end as late_units
     from lines
     group by {{ keys | join(', ') }}
 ),
