@@ -1,13 +1,3 @@
-{#- What tells one billing period from another. -#}
-{% macro period_columns() -%}
-    {{ return(['provider_name', 'billing_account_id', 'billing_period_start_date']) }}
-{%- endmacro %}
-
-{#- The columns at which what was used is compared with what was billed. -#}
-{% macro compared_columns() -%}
-    {{ return(['model_id', 'service_tier', 'unit_kind_type']) }}
-{%- endmacro %}
-
 {#- Equality of the named columns in which null equals null. -#}
 {% macro same_values(one, other, columns) -%}
     {% for column in columns -%}
@@ -89,13 +79,13 @@
     cast(0.005 as decimal(9, 6))
 {%- endmacro %}
 
-{% macro rounding_usd(lines) -%}
-    {{ smallest_rounding_usd() }} * cast(greatest(coalesce({{ lines }}.usd_per_currency_unit, 1), 1) as decimal(18, 12))
+{% macro rounding_usd(prefix='') -%}
+    {{ smallest_rounding_usd() }} * cast(greatest(coalesce({{ prefix }}usd_per_currency_unit, 1), 1) as decimal(18, 12))
 {%- endmacro %}
 
 {#- A bill's line is for a time before the bill's own period. -#}
-{% macro is_before_its_period(lines) -%}
-    coalesce({{ lines }}.charge_period_end_at <= {{ lines }}.billing_period_start_at, false)
+{% macro is_before_its_period(prefix='') -%}
+    coalesce({{ prefix }}charge_period_end_at <= {{ prefix }}billing_period_start_at, false)
 {%- endmacro %}
 
 {#- The cause of a charge that no call and no commitment drives: what its driver says, else what its name does. -#}

@@ -37,6 +37,8 @@ MODELS_WITH_UNIT_TESTS = {
     "int_capacity__call_costs",
     "int_billing__charges_resolved",
     "int_allocation__daily_charges",
+    "int_reconciliation__daily_usage",
+    "int_reconciliation__edge_hours",
     "int_reconciliation__periods",
     "int_reconciliation__calls_compared",
     "int_reconciliation__bridges",

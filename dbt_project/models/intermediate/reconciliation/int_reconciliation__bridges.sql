@@ -210,7 +210,7 @@ late_rows as (
     from bill_lines
     where
         driver_type = 'calls'
-        and {{ is_before_its_period('bill_lines') }}
+        and {{ is_before_its_period() }}
     group by
         {{ period | join(', ') }}, bom_layer_type, coalesce(model_id, model_name), service_tier, unit_kind_type
 ),
@@ -266,15 +266,15 @@ capacity as (
         {% endfor -%}
         commitments.commitment_id,
         case when commitments.is_named then commitments.commitment_id end as billed_commitment_id,
-        sum(days.used_cost_usd) as used_cost_usd,
-        sum(days.idle_cost_usd) as idle_cost_usd,
-        sum(days.unallocated_cost_usd) as unallocated_cost_usd
+        sum(capacity_days.used_cost_usd) as used_cost_usd,
+        sum(capacity_days.idle_cost_usd) as idle_cost_usd,
+        sum(capacity_days.unallocated_cost_usd) as unallocated_cost_usd
     from commitments
-    inner join capacity_days as days
+    inner join capacity_days
         on
-            commitments.commitment_id = days.commitment_id
-            and commitments.billing_period_start_date <= days.event_date
-            and commitments.billing_period_end_date > days.event_date
+            commitments.commitment_id = capacity_days.commitment_id
+            and commitments.billing_period_start_date <= capacity_days.event_date
+            and commitments.billing_period_end_date > capacity_days.event_date
     where
         commitments.is_named
         or commitments.is_named_anywhere = 0
@@ -288,7 +288,7 @@ capacity_bills as (
         {{ period | join(', ') }},
         commitment_id as billed_commitment_id,
         count(*) as line_count,
-        sum({{ rounding_usd('bill_lines') }}) as rounding_usd,
+        sum({{ rounding_usd() }}) as rounding_usd,
         coalesce(sum(billed_cost_usd), 0) as billed_cost_usd
     from bill_lines
     where driver_type = 'commitment'
@@ -517,52 +517,40 @@ waived as (
         and (amount_usd is null or row_rank = 1)
 ),
 
-final as (
-    {%- for part in ['waived', 'left'] %}
+decided as (
     select
-        {% for column in period -%}
-        numbered.{{ column }},
-        {% endfor -%}
-        numbered.component_name,
-        numbered.driver_type,
-        numbered.bom_layer_type,
-        numbered.model_id,
-        numbered.service_tier,
-        numbered.unit_kind_type,
-        numbered.commitment_id,
-        numbered.tagged_use_case_id,
-        numbered.tagged_team_name,
-        {%- if part == 'waived' %}
-        coalesce(waived.cause_type, numbered.cause_type) as cause_type,
-        cast(numbered.line_count as bigint) as line_count,
-        {%- else %}
-        numbered.cause_type,
-        cast(0 as bigint) as line_count,
-        {%- endif %}
-        case when waived.amount_usd is null then numbered.quantity_units end as quantity_units,
-        case when waived.amount_usd is null then numbered.usd_per_unit end as usd_per_unit,
-        {%- if part == 'waived' %}
-        numbered.ledger_cost_usd,
-        cast(coalesce(waived.amount_usd + numbered.ledger_cost_usd, numbered.billed_cost_usd) as decimal(38, 18))
-            as billed_cost_usd,
-        coalesce(waived.evidence, numbered.evidence) as evidence
-        {%- else %}
-        cast(0 as decimal(38, 18)) as ledger_cost_usd,
-        cast(numbered.billed_cost_usd - numbered.ledger_cost_usd - waived.amount_usd as decimal(38, 18))
-            as billed_cost_usd,
-        numbered.evidence
-        {%- endif %}
+        numbered.*,
+        waived.cause_type as waived_cause_type,
+        waived.amount_usd as waived_usd,
+        waived.evidence as waived_evidence
     from numbered
-    {%- if part == 'waived' %}
     left join waived on numbered.bridge_index = waived.bridge_index
+),
+
+-- A waiver of a part leaves the rest where it was.
+final as (
+    select
+        {{ (period + bridge_columns[:9]) | join(',\n        ') }},
+        coalesce(waived_cause_type, cause_type) as cause_type,
+        cast(line_count as bigint) as line_count,
+        case when waived_usd is null then quantity_units end as quantity_units,
+        case when waived_usd is null then usd_per_unit end as usd_per_unit,
+        ledger_cost_usd,
+        cast(coalesce(waived_usd + ledger_cost_usd, billed_cost_usd) as decimal(38, 18)) as billed_cost_usd,
+        coalesce(waived_evidence, evidence) as evidence
+    from decided
     union all
-    {%- else %}
-    inner join waived
-        on
-            numbered.bridge_index = waived.bridge_index
-            and waived.amount_usd <> numbered.billed_cost_usd - numbered.ledger_cost_usd
-    {%- endif %}
-    {%- endfor %}
+    select
+        {{ (period + bridge_columns[:9]) | join(',\n        ') }},
+        cause_type,
+        cast(0 as bigint) as line_count,
+        {{ no_units }} as quantity_units,
+        {{ no_price }} as usd_per_unit,
+        cast(0 as decimal(38, 18)) as ledger_cost_usd,
+        cast(billed_cost_usd - ledger_cost_usd - waived_usd as decimal(38, 18)) as billed_cost_usd,
+        evidence
+    from decided
+    where waived_usd <> billed_cost_usd - ledger_cost_usd
 )
 
 select * from final

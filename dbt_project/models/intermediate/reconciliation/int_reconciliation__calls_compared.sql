@@ -12,30 +12,30 @@ periods as (
 -- Charges of a time before the bill's own period belong to the calls of that time.
 lines as (
     select
-        lines.provider_name,
-        lines.billing_account_id,
-        coalesce(former.billing_period_start_date, lines.billing_period_start_date) as billing_period_start_date,
-        coalesce(lines.model_id, lines.model_name) as model_id,
-        lines.service_tier,
-        lines.unit_kind_type,
-        lines.bom_layer_type,
-        lines.billed_cost_usd,
-        lines.consumed_quantity_units,
-        {{ rounding_usd('lines') }} as rounding_usd,
+        billed.provider_name,
+        billed.billing_account_id,
+        coalesce(former.billing_period_start_date, billed.billing_period_start_date) as billing_period_start_date,
+        coalesce(billed.model_id, billed.model_name) as model_id,
+        billed.service_tier,
+        billed.unit_kind_type,
+        billed.bom_layer_type,
+        billed.billed_cost_usd,
+        billed.consumed_quantity_units,
+        {{ rounding_usd('billed.') }} as rounding_usd,
         former.provider_name is not null as is_billed_later
-    from {{ ref('fct_invoice_lines') }} as lines
+    from {{ ref('fct_invoice_lines') }} as billed
     left join periods as former
         on
-            lines.provider_name = former.provider_name
-            and lines.billing_account_id is not distinct from former.billing_account_id
-            and lines.billing_period_start_date > former.billing_period_start_date
-            and {{ is_before_its_period('lines') }}
-            and cast(lines.charge_period_start_at as date) >= former.billing_period_start_date
-            and cast(lines.charge_period_start_at as date) < former.billing_period_end_date
+            billed.provider_name = former.provider_name
+            and billed.billing_account_id is not distinct from former.billing_account_id
+            and billed.billing_period_start_date > former.billing_period_start_date
+            and {{ is_before_its_period('billed.') }}
+            and cast(billed.charge_period_start_at as date) >= former.billing_period_start_date
+            and cast(billed.charge_period_start_at as date) < former.billing_period_end_date
     where
-        lines.is_bill
-        and lines.driver_type = 'calls'
-        and (former.provider_name is not null or not {{ is_before_its_period('lines') }})
+        billed.is_bill
+        and billed.driver_type = 'calls'
+        and (former.provider_name is not null or not {{ is_before_its_period('billed.') }})
 ),
 
 bill_keys as (
@@ -57,6 +57,12 @@ bill_keys as (
     group by {{ keys | join(', ') }}
 ),
 
+billed_requests as (
+    select distinct {{ period | join(', ') }}
+    from bill_keys
+    where unit_kind_type = 'request'
+),
+
 -- Every call is one request: requests are compared where they cost something or are billed.
 ledger_keys as (
     select
@@ -74,10 +80,7 @@ ledger_keys as (
         sum(ledger.effective_cost_usd) as effective_cost_usd
     from {{ ref('int_reconciliation__ledger') }} as ledger
     inner join periods on {{ same_values('ledger', 'periods', period) }}
-    left join (
-        select distinct {{ period | join(', ') }} from bill_keys
-        where unit_kind_type = 'request'
-    ) as billed_requests on {{ same_values('ledger', 'billed_requests', period) }}
+    left join billed_requests on {{ same_values('ledger', 'billed_requests', period) }}
     where
         ledger.quantity_units > 0
         and (

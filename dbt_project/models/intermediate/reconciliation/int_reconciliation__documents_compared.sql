@@ -4,17 +4,17 @@ with
 -- A provider's cost report beside its invoice: what both charge for the same driver.
 documents as (
     select
-        lines.provider_name,
-        lines.billing_account_id,
-        lines.billing_period_start_date,
-        lines.driver_type,
-        sum(case when lines.document_type = 'invoice' then lines.billed_cost_usd else 0 end) as invoice_usd,
-        sum(case when lines.document_type = 'cost_report' then lines.billed_cost_usd else 0 end) as report_usd,
-        sum(case when lines.document_type = 'invoice' then {{ rounding_usd('lines') }} else 0 end) as rounding_usd,
-        sum(case when lines.document_type = 'invoice' then 1 else 0 end) as line_count,
-        max(case when lines.document_type = 'cost_report' then 1 else 0 end) as report_weight
-    from {{ ref('fct_invoice_lines') }} as lines
-    group by lines.provider_name, lines.billing_account_id, lines.billing_period_start_date, lines.driver_type
+        billed.provider_name,
+        billed.billing_account_id,
+        billed.billing_period_start_date,
+        billed.driver_type,
+        sum(case when billed.document_type = 'invoice' then billed.billed_cost_usd else 0 end) as invoice_usd,
+        sum(case when billed.document_type = 'cost_report' then billed.billed_cost_usd else 0 end) as report_usd,
+        sum(case when billed.document_type = 'invoice' then {{ rounding_usd('billed.') }} else 0 end) as rounding_usd,
+        sum(case when billed.document_type = 'invoice' then 1 else 0 end) as line_count,
+        max(case when billed.document_type = 'cost_report' then 1 else 0 end) as report_weight
+    from {{ ref('fct_invoice_lines') }} as billed
+    group by billed.provider_name, billed.billing_account_id, billed.billing_period_start_date, billed.driver_type
 ),
 
 reported_periods as (
@@ -28,20 +28,20 @@ reported_periods as (
 -- A tier with charges on the invoice and none on the report, such as one that is bought ahead.
 document_tiers as (
     select
-        lines.provider_name,
-        lines.billing_account_id,
-        lines.billing_period_start_date,
-        lines.driver_type,
-        lines.service_tier,
-        sum(case when lines.document_type = 'invoice' then lines.billed_cost_usd end) as invoice_usd
-    from {{ ref('fct_invoice_lines') }} as lines
+        billed.provider_name,
+        billed.billing_account_id,
+        billed.billing_period_start_date,
+        billed.driver_type,
+        billed.service_tier,
+        sum(case when billed.document_type = 'invoice' then billed.billed_cost_usd end) as invoice_usd
+    from {{ ref('fct_invoice_lines') }} as billed
     where
-        lines.driver_type = 'calls'
-        and lines.service_tier <> 'standard'
+        billed.driver_type = 'calls'
+        and billed.service_tier <> 'standard'
     group by
-        lines.provider_name, lines.billing_account_id, lines.billing_period_start_date, lines.driver_type,
-        lines.service_tier
-    having max(case when lines.document_type = 'cost_report' then 1 else 0 end) = 0
+        billed.provider_name, billed.billing_account_id, billed.billing_period_start_date, billed.driver_type,
+        billed.service_tier
+    having max(case when billed.document_type = 'cost_report' then 1 else 0 end) = 0
 ),
 
 absent_tiers as (

@@ -49,7 +49,7 @@ days as (
         provider_name,
         billing_account_id,
         event_date
-    from {{ ref('int_allocation__daily_charges') }}
+    from {{ ref('int_reconciliation__daily_usage') }}
 ),
 
 -- Days on which an account has calls and no bill of its own: they are of the provider's period, else of the month.

@@ -131,23 +131,23 @@ usage_rows as (
 -- Bills count what is paid by the unit: what bought capacity served is not.
 bill_keys as (
     select
-        lines.provider_name,
-        lines.billing_account_id,
-        lines.billing_period_start_date,
-        coalesce(lines.model_id, lines.model_name) as model_id,
-        lines.service_tier,
-        lines.unit_kind_type,
-        sum(lines.consumed_quantity_units) as billed_units
-    from {{ ref('fct_invoice_lines') }} as lines
-    inner join reported_days on {{ same_values('lines', 'reported_days', period) }}
+        billed.provider_name,
+        billed.billing_account_id,
+        billed.billing_period_start_date,
+        coalesce(billed.model_id, billed.model_name) as model_id,
+        billed.service_tier,
+        billed.unit_kind_type,
+        sum(billed.consumed_quantity_units) as billed_units
+    from {{ ref('fct_invoice_lines') }} as billed
+    inner join reported_days on {{ same_values('billed', 'reported_days', period) }}
     where
-        lines.is_bill
-        and lines.driver_type = 'calls'
-        and lines.unit_kind_type is not null
+        billed.is_bill
+        and billed.driver_type = 'calls'
+        and billed.unit_kind_type is not null
     group by
-        lines.provider_name, lines.billing_account_id, lines.billing_period_start_date,
-        coalesce(lines.model_id, lines.model_name), lines.service_tier, lines.unit_kind_type
-    having count(lines.consumed_quantity_units) = count(*)
+        billed.provider_name, billed.billing_account_id, billed.billing_period_start_date,
+        coalesce(billed.model_id, billed.model_name), billed.service_tier, billed.unit_kind_type
+    having count(billed.consumed_quantity_units) = count(*)
 ),
 
 covered_usage as (
