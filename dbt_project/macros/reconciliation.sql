@@ -1,3 +1,10 @@
+{#- Columns one below the other, each with the prefix. -#}
+{% macro listed(columns, prefix='') -%}
+    {% for column in columns -%}
+    {{ prefix }}{{ column }}{{ ',\n        ' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
 {#- Equality of the named columns in which null equals null. -#}
 {% macro same_values(one, other, columns) -%}
     {% for column in columns -%}

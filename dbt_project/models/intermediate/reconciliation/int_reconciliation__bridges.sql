@@ -229,9 +229,7 @@ named_commitments as (
 commitments as (
     select
         commitments.commitment_id,
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         periods.billing_period_end_date,
         named.commitment_id is not null as is_named,
         max(case when named.commitment_id is null then 0 else 1 end) over (
@@ -261,9 +259,7 @@ capacity_days as (
 
 capacity as (
     select
-        {% for column in period -%}
-        commitments.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'commitments.') }},
         commitments.commitment_id,
         case when commitments.is_named then commitments.commitment_id end as billed_commitment_id,
         sum(capacity_days.used_cost_usd) as used_cost_usd,
@@ -279,7 +275,7 @@ capacity as (
         commitments.is_named
         or commitments.is_named_anywhere = 0
     group by
-        {% for column in period %}commitments.{{ column }}, {% endfor -%}
+        {{ listed(period, 'commitments.') }},
         commitments.commitment_id, commitments.is_named
 ),
 
@@ -370,9 +366,7 @@ capacity_rows as (
         or line_count > 0
     union all
     select
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         cast(null as varchar) as commitment_id,
         'unexplained' as cause_type,
         0 as line_count,

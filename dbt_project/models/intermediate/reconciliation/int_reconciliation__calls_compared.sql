@@ -66,9 +66,7 @@ billed_requests as (
 -- Every call is one request: requests are compared where they cost something or are billed.
 ledger_keys as (
     select
-        {% for column in keys -%}
-        ledger.{{ column }},
-        {% endfor -%}
+        {{ listed(keys, 'ledger.') }},
         sum(ledger.quantity_units) as quantity_units,
         sum(ledger.unpriced_units) as unpriced_units,
         sum(ledger.free_units) as free_units,
@@ -88,7 +86,8 @@ ledger_keys as (
             or ledger.effective_cost_usd <> 0
             or billed_requests.provider_name is not null
         )
-    group by {% for column in keys %}ledger.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+    group by
+        {{ listed(keys, 'ledger.') }}
 ),
 
 covered_ledger as (
@@ -111,15 +110,15 @@ ledger as (
         sum(free_usd) as free_usd,
         sum(effective_cost_usd) as effective_cost_usd
     from covered_ledger
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 -- What the provider itself says was used at its workbench, which no telemetry sees.
 workbench_keys as (
     select
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         coalesce(reported.model_id, reported.model_name) as model_id,
         reported.service_tier,
         reported.unit_kind_type,
@@ -136,7 +135,7 @@ workbench_keys as (
             and reported.event_date < periods.billing_period_end_date
     where reported.is_workbench
     group by
-        {% for column in period %}periods.{{ column }}, {% endfor -%}
+        {{ listed(period, 'periods.') }},
         coalesce(reported.model_id, reported.model_name), reported.service_tier, reported.unit_kind_type
 ),
 
@@ -152,7 +151,9 @@ workbench as (
         {% endfor -%}
         sum(workbench_units) as workbench_units
     from covered_workbench
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 zones as (
@@ -165,9 +166,7 @@ zones as (
 -- A bill whose days begin some hours after UTC's loses those hours at its period's start and gains them at its end.
 shifted_hours as (
     select
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         hours.model_id,
         hours.service_tier,
         hours.unit_kind_type,
@@ -201,7 +200,7 @@ shifted_hours as (
             (zones.zone_hours > 0 and hours.hours_from_edge >= 0 and hours.hours_from_edge < zones.zone_hours)
             or (zones.zone_hours < 0 and hours.hours_from_edge < 0 and hours.hours_from_edge >= zones.zone_hours)
     group by
-        {% for column in period %}periods.{{ column }}, {% endfor -%}
+        {{ listed(period, 'periods.') }},
         hours.model_id, hours.service_tier, hours.unit_kind_type, zones.zone_hours
 ),
 
@@ -219,7 +218,10 @@ shifts as (
         sum(shifted_units) as shifted_units,
         sum(shifted_usd) as shifted_usd
     from covered_hours
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}, zone_hours
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }},
+        zone_hours
 ),
 
 matched as (
@@ -261,12 +263,11 @@ matched as (
 -- One zone per period: the one in which most of what differs agrees to the unit.
 zone_matches as (
     select
-        {% for column in period -%}
-        matched.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'matched.') }},
         shifts.zone_hours,
         row_number() over (
-            partition by {% for column in period %}matched.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+            partition by
+        {{ listed(period, 'matched.') }}
             order by count(*) desc, abs(shifts.zone_hours) asc, shifts.zone_hours asc
         ) as zone_rank
     from matched
@@ -274,7 +275,9 @@ zone_matches as (
     where
         matched.difference_units <> 0
         and matched.difference_units = shifts.shifted_units
-    group by {% for column in period %}matched.{{ column }}, {% endfor %}shifts.zone_hours
+    group by
+        {{ listed(period, 'matched.') }},
+        shifts.zone_hours
 ),
 
 tiers as (

@@ -54,9 +54,10 @@ final as (
         cast(sum(usage.unpriced_call_count) as bigint) as unpriced_call_count,
         min(usage.min_usd_per_unit) as min_usd_per_unit,
         max(usage.max_usd_per_unit) as max_usd_per_unit,
-        {%- for column in ['list_cost_usd', 'free_usd', 'effective_cost_usd', 'capacity_cost_usd'] %}
-        cast(sum(usage.{{ column }}) as decimal(38, 15)) as {{ column }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        cast(sum(usage.list_cost_usd) as decimal(38, 15)) as list_cost_usd,
+        cast(sum(usage.free_usd) as decimal(38, 15)) as free_usd,
+        cast(sum(usage.effective_cost_usd) as decimal(38, 15)) as effective_cost_usd,
+        cast(sum(usage.capacity_cost_usd) as decimal(38, 15)) as capacity_cost_usd
     from usage
     inner join day_periods
         on

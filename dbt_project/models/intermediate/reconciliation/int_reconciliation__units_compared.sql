@@ -55,9 +55,7 @@ usage_keys as (
 
 ledger_keys as (
     select
-        {% for column in period + compared -%}
-        ledger.{{ column }},
-        {% endfor -%}
+        {{ listed(period + compared, 'ledger.') }},
         sum(ledger.quantity_units + ledger.provisioned_units) as quantity_units,
         sum(ledger.provisioned_units) as provisioned_units
     from {{ ref('int_reconciliation__ledger') }} as ledger
@@ -67,7 +65,8 @@ ledger_keys as (
             and ledger.event_date >= reported_days.first_date
             and ledger.event_date <= reported_days.last_date
     where ledger.unit_kind_type <> 'request'
-    group by {% for column in period + compared %}ledger.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+    group by
+        {{ listed(period + compared, 'ledger.') }}
 ),
 
 covered_ledger as (
@@ -82,7 +81,9 @@ ledger_by_usage as (
         {% endfor -%}
         sum(quantity_units) as quantity_units
     from covered_ledger
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 usage_differences as (
@@ -166,7 +167,9 @@ provisioned_by_bill as (
         {% endfor -%}
         sum(provisioned_units) as provisioned_units
     from provisioned
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 usage_by_bill as (
@@ -179,7 +182,9 @@ usage_by_bill as (
         sum(quantity_units) as quantity_units
     from covered_usage
     where document_type is not null
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 billed_tiers as (
