@@ -1,5 +1,5 @@
--- Per billing period with a bill: the calls' effective cost and the charges are the bill's lines, to the last digit, and each
--- line is counted once. Per provider, over all its periods: every call's cost is in one of them.
+-- Per billing period with a bill: the calls' effective cost and the charges are the bill's lines, to the last digit, and
+-- each line is counted once. Per provider, over its periods: every call's cost is in one of them.
 with
 
 lines as (
@@ -78,7 +78,10 @@ select
     1 as evaluated_count,
     cast(
         (compared.document_type is not null) is distinct from (compared.invoice_usd is not null)
-        or (compared.invoice_usd is not null and compared.invoice_usd is distinct from compared.ledger_usd + compared.charge_usd)
+        or (
+            compared.invoice_usd is not null
+            and compared.invoice_usd is distinct from compared.ledger_usd + compared.charge_usd
+        )
         or (compared.invoice_usd is null and compared.charge_usd <> 0)
         or compared.invoice_line_count is distinct from compared.counted_line_count
         or coalesce(compared.provider_ledger_usd, 0) is distinct from coalesce(spent.effective_cost_usd, 0)

@@ -1,6 +1,7 @@
 """The published tables recover every truth that is planted in the demo company's feeds."""
 
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -475,6 +476,21 @@ def test_planted_invoice_difference_is_named_by_its_cause(novaspark: NovaSpark):
         where cause_type = 'workbench_use'
         """
     ) == [(truth.provider_name, truth.period_month, truth.line_name, truth.amount_usd)]
+
+
+def test_months_that_have_ended_are_final_and_the_running_one_is_open(novaspark: NovaSpark):
+    [(as_of,)] = novaspark.rows("select distinct cast(as_of as date) from ops.publication")
+    for invoice in novaspark.truths.invoices:
+        month_end = (invoice.period_month + timedelta(days=32)).replace(day=1)
+        [(status, reason)] = novaspark.rows(
+            """
+            select status_type, not_final_reason_type from marts.rpt_billing_periods
+            where provider_name = $provider and billing_period_start_date = $month
+            """,
+            {"provider": invoice.provider_name, "month": invoice.period_month},
+        )
+        expected = ("final", None) if month_end + timedelta(days=3) <= as_of else ("open", "period_not_ended")
+        assert (status, reason) == expected
 
 
 def test_unpriced_calls_of_a_period_are_counted_beside_its_figures(novaspark: NovaSpark):

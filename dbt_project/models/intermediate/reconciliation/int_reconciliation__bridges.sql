@@ -54,8 +54,9 @@ measured as (
                 then cast(unpriced_units * usd_per_unit as decimal(38, 15))
             else 0
         end as unpriced_usd,
-        case when whole_cause_type is null and is_in_ledger and is_billed and usd_per_unit is not null
-            then coalesce(difference_units, 0) - shifted_units
+        case
+            when whole_cause_type is null and is_in_ledger and is_billed and usd_per_unit is not null
+                then coalesce(difference_units, 0) - shifted_units
             else 0
         end as missing_units
     from wholes
@@ -118,15 +119,18 @@ call_rows as (
     {%- set steps = [
         ('whole_cause_type', 'difference_usd', 'whole_units', no_price, 'whole_cause_type is not null'),
         ("'unpriced_usage'", 'unpriced_usd', 'unpriced_units', 'usd_per_unit', 'unpriced_usd <> 0'),
-        ("'time_zone_cut'", 'shifted_usd', 'shifted_units', no_price, 'whole_cause_type is null and zone_hours is not null'),
+        (
+            "'time_zone_cut'", 'shifted_usd', 'shifted_units', no_price,
+            'whole_cause_type is null and zone_hours is not null',
+        ),
         ("'workbench_use'", 'workbench_usd', 'workbench_part_units', 'usd_per_unit', 'workbench_usd <> 0'),
         ("'missing_telemetry'", 'telemetry_usd', 'telemetry_part_units', 'usd_per_unit', 'telemetry_usd <> 0'),
         ("'unexplained'", 'surplus_usd', 'surplus_units', 'usd_per_unit', 'surplus_usd <> 0'),
         ("'free_allowance'", 'free_allowance_usd', 'free_units', no_price, 'free_allowance_usd <> 0'),
         ("'discount'", 'discount_usd', 'quantity_units', no_price, 'discount_usd <> 0'),
         (
-            "case when abs(last_usd) <= rounding_usd then 'rounding' when is_billed and billed_units > 0 and is_in_ledger"
-            ~ " then 'price_difference' else 'unexplained' end",
+            "case when abs(last_usd) <= rounding_usd then 'rounding'"
+            ~ " when is_billed and is_in_ledger and billed_units > 0 then 'price_difference' else 'unexplained' end",
             'last_usd', 'whole_units', no_price, 'last_usd <> 0',
         ),
     ] -%}
@@ -206,7 +210,7 @@ late_rows as (
     from bill_lines
     where
         driver_type = 'calls'
-        and {{ is_before_its_period('bill_lines') }}
+        and {{ is_before_its_period() }}
     group by
         {{ period | join(', ') }}, bom_layer_type, coalesce(model_id, model_name), service_tier, unit_kind_type
 ),
@@ -225,9 +229,7 @@ named_commitments as (
 commitments as (
     select
         commitments.commitment_id,
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         periods.billing_period_end_date,
         named.commitment_id is not null as is_named,
         max(case when named.commitment_id is null then 0 else 1 end) over (
@@ -257,25 +259,23 @@ capacity_days as (
 
 capacity as (
     select
-        {% for column in period -%}
-        commitments.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'commitments.') }},
         commitments.commitment_id,
         case when commitments.is_named then commitments.commitment_id end as billed_commitment_id,
-        sum(days.used_cost_usd) as used_cost_usd,
-        sum(days.idle_cost_usd) as idle_cost_usd,
-        sum(days.unallocated_cost_usd) as unallocated_cost_usd
+        sum(capacity_days.used_cost_usd) as used_cost_usd,
+        sum(capacity_days.idle_cost_usd) as idle_cost_usd,
+        sum(capacity_days.unallocated_cost_usd) as unallocated_cost_usd
     from commitments
-    inner join capacity_days as days
+    inner join capacity_days
         on
-            commitments.commitment_id = days.commitment_id
-            and commitments.billing_period_start_date <= days.event_date
-            and commitments.billing_period_end_date > days.event_date
+            commitments.commitment_id = capacity_days.commitment_id
+            and commitments.billing_period_start_date <= capacity_days.event_date
+            and commitments.billing_period_end_date > capacity_days.event_date
     where
         commitments.is_named
         or commitments.is_named_anywhere = 0
     group by
-        {% for column in period %}commitments.{{ column }}, {% endfor -%}
+        {{ listed(period, 'commitments.') }},
         commitments.commitment_id, commitments.is_named
 ),
 
@@ -284,7 +284,7 @@ capacity_bills as (
         {{ period | join(', ') }},
         commitment_id as billed_commitment_id,
         count(*) as line_count,
-        sum({{ rounding_usd('bill_lines') }}) as rounding_usd,
+        sum({{ rounding_usd() }}) as rounding_usd,
         coalesce(sum(billed_cost_usd), 0) as billed_cost_usd
     from bill_lines
     where driver_type = 'commitment'
@@ -366,9 +366,7 @@ capacity_rows as (
         or line_count > 0
     union all
     select
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         cast(null as varchar) as commitment_id,
         'unexplained' as cause_type,
         0 as line_count,
@@ -513,58 +511,40 @@ waived as (
         and (amount_usd is null or row_rank = 1)
 ),
 
-final as (
-    {%- for part in ['waived', 'left'] %}
+decided as (
     select
-        {% for column in period -%}
-        numbered.{{ column }},
-        {% endfor -%}
-        numbered.component_name,
-        numbered.driver_type,
-        numbered.bom_layer_type,
-        numbered.model_id,
-        numbered.service_tier,
-        numbered.unit_kind_type,
-        numbered.commitment_id,
-        numbered.tagged_use_case_id,
-        numbered.tagged_team_name,
-        {%- if part == 'waived' %}
-        case
-            when coalesce(waived.cause_type, numbered.cause_type) is null then 'matched'
-            when coalesce(waived.cause_type, numbered.cause_type) = 'unexplained' then 'unexplained'
-            else 'explained'
-        end as status_type,
-        coalesce(waived.cause_type, numbered.cause_type) as cause_type,
-        cast(numbered.line_count as bigint) as line_count,
-        {%- else %}
-        case when numbered.cause_type = 'unexplained' then 'unexplained' else 'explained' end as status_type,
-        numbered.cause_type,
-        cast(0 as bigint) as line_count,
-        {%- endif %}
-        case when waived.amount_usd is null then numbered.quantity_units end as quantity_units,
-        case when waived.amount_usd is null then numbered.usd_per_unit end as usd_per_unit,
-        {%- if part == 'waived' %}
-        numbered.ledger_cost_usd,
-        cast(coalesce(waived.amount_usd + numbered.ledger_cost_usd, numbered.billed_cost_usd) as decimal(38, 18))
-            as billed_cost_usd,
-        coalesce(waived.evidence, numbered.evidence) as evidence
-        {%- else %}
-        cast(0 as decimal(38, 18)) as ledger_cost_usd,
-        cast(numbered.billed_cost_usd - numbered.ledger_cost_usd - waived.amount_usd as decimal(38, 18))
-            as billed_cost_usd,
-        numbered.evidence
-        {%- endif %}
+        numbered.*,
+        waived.cause_type as waived_cause_type,
+        waived.amount_usd as waived_usd,
+        waived.evidence as waived_evidence
     from numbered
-    {%- if part == 'waived' %}
     left join waived on numbered.bridge_index = waived.bridge_index
+),
+
+-- A waiver of a part leaves the rest where it was.
+final as (
+    select
+        {{ (period + bridge_columns[:9]) | join(',\n        ') }},
+        coalesce(waived_cause_type, cause_type) as cause_type,
+        cast(line_count as bigint) as line_count,
+        case when waived_usd is null then quantity_units end as quantity_units,
+        case when waived_usd is null then usd_per_unit end as usd_per_unit,
+        ledger_cost_usd,
+        cast(coalesce(waived_usd + ledger_cost_usd, billed_cost_usd) as decimal(38, 18)) as billed_cost_usd,
+        coalesce(waived_evidence, evidence) as evidence
+    from decided
     union all
-    {%- else %}
-    inner join waived
-        on
-            numbered.bridge_index = waived.bridge_index
-            and waived.amount_usd <> numbered.billed_cost_usd - numbered.ledger_cost_usd
-    {%- endif %}
-    {%- endfor %}
+    select
+        {{ (period + bridge_columns[:9]) | join(',\n        ') }},
+        cause_type,
+        cast(0 as bigint) as line_count,
+        {{ no_units }} as quantity_units,
+        {{ no_price }} as usd_per_unit,
+        cast(0 as decimal(38, 18)) as ledger_cost_usd,
+        cast(billed_cost_usd - ledger_cost_usd - waived_usd as decimal(38, 18)) as billed_cost_usd,
+        evidence
+    from decided
+    where waived_usd <> billed_cost_usd - ledger_cost_usd
 )
 
 select * from final

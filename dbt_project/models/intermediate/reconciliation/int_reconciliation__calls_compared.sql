@@ -12,30 +12,30 @@ periods as (
 -- Charges of a time before the bill's own period belong to the calls of that time.
 lines as (
     select
-        lines.provider_name,
-        lines.billing_account_id,
-        coalesce(former.billing_period_start_date, lines.billing_period_start_date) as billing_period_start_date,
-        coalesce(lines.model_id, lines.model_name) as model_id,
-        lines.service_tier,
-        lines.unit_kind_type,
-        lines.bom_layer_type,
-        lines.billed_cost_usd,
-        lines.consumed_quantity_units,
-        {{ rounding_usd('lines') }} as rounding_usd,
+        billed.provider_name,
+        billed.billing_account_id,
+        coalesce(former.billing_period_start_date, billed.billing_period_start_date) as billing_period_start_date,
+        coalesce(billed.model_id, billed.model_name) as model_id,
+        billed.service_tier,
+        billed.unit_kind_type,
+        billed.bom_layer_type,
+        billed.billed_cost_usd,
+        billed.consumed_quantity_units,
+        {{ rounding_usd('billed.') }} as rounding_usd,
         former.provider_name is not null as is_billed_later
-    from {{ ref('fct_invoice_lines') }} as lines
+    from {{ ref('fct_invoice_lines') }} as billed
     left join periods as former
         on
-            lines.provider_name = former.provider_name
-            and lines.billing_account_id is not distinct from former.billing_account_id
-            and lines.billing_period_start_date > former.billing_period_start_date
-            and {{ is_before_its_period('lines') }}
-            and cast(lines.charge_period_start_at as date) >= former.billing_period_start_date
-            and cast(lines.charge_period_start_at as date) < former.billing_period_end_date
+            billed.provider_name = former.provider_name
+            and billed.billing_account_id is not distinct from former.billing_account_id
+            and billed.billing_period_start_date > former.billing_period_start_date
+            and {{ is_before_its_period('billed.') }}
+            and cast(billed.charge_period_start_at as date) >= former.billing_period_start_date
+            and cast(billed.charge_period_start_at as date) < former.billing_period_end_date
     where
-        lines.is_bill
-        and lines.driver_type = 'calls'
-        and (former.provider_name is not null or not {{ is_before_its_period('lines') }})
+        billed.is_bill
+        and billed.driver_type = 'calls'
+        and (former.provider_name is not null or not {{ is_before_its_period('billed.') }})
 ),
 
 bill_keys as (
@@ -46,20 +46,27 @@ bill_keys as (
         sum(rounding_usd) as rounding_usd,
         sum(billed_cost_usd) as billed_cost_usd,
         sum(case when is_billed_later then billed_cost_usd end) as late_usd,
-        case when unit_kind_type is not null and count(consumed_quantity_units) = count(*) then sum(consumed_quantity_units) end
-            as billed_units,
-        case when unit_kind_type is not null then sum(case when is_billed_later then consumed_quantity_units end) end
-            as late_units
+        case
+            when unit_kind_type is not null and count(consumed_quantity_units) = count(*)
+                then sum(consumed_quantity_units)
+        end as billed_units,
+        case
+            when unit_kind_type is not null then sum(case when is_billed_later then consumed_quantity_units end)
+        end as late_units
     from lines
     group by {{ keys | join(', ') }}
+),
+
+billed_requests as (
+    select distinct {{ period | join(', ') }}
+    from bill_keys
+    where unit_kind_type = 'request'
 ),
 
 -- Every call is one request: requests are compared where they cost something or are billed.
 ledger_keys as (
     select
-        {% for column in keys -%}
-        ledger.{{ column }},
-        {% endfor -%}
+        {{ listed(keys, 'ledger.') }},
         sum(ledger.quantity_units) as quantity_units,
         sum(ledger.unpriced_units) as unpriced_units,
         sum(ledger.free_units) as free_units,
@@ -71,10 +78,7 @@ ledger_keys as (
         sum(ledger.effective_cost_usd) as effective_cost_usd
     from {{ ref('int_reconciliation__ledger') }} as ledger
     inner join periods on {{ same_values('ledger', 'periods', period) }}
-    left join (
-        select distinct {{ period | join(', ') }} from bill_keys
-        where unit_kind_type = 'request'
-    ) as billed_requests on {{ same_values('ledger', 'billed_requests', period) }}
+    left join billed_requests on {{ same_values('ledger', 'billed_requests', period) }}
     where
         ledger.quantity_units > 0
         and (
@@ -82,7 +86,8 @@ ledger_keys as (
             or ledger.effective_cost_usd <> 0
             or billed_requests.provider_name is not null
         )
-    group by {% for column in keys %}ledger.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+    group by
+        {{ listed(keys, 'ledger.') }}
 ),
 
 covered_ledger as (
@@ -105,15 +110,15 @@ ledger as (
         sum(free_usd) as free_usd,
         sum(effective_cost_usd) as effective_cost_usd
     from covered_ledger
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 -- What the provider itself says was used at its workbench, which no telemetry sees.
 workbench_keys as (
     select
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         coalesce(reported.model_id, reported.model_name) as model_id,
         reported.service_tier,
         reported.unit_kind_type,
@@ -130,7 +135,7 @@ workbench_keys as (
             and reported.event_date < periods.billing_period_end_date
     where reported.is_workbench
     group by
-        {% for column in period %}periods.{{ column }}, {% endfor -%}
+        {{ listed(period, 'periods.') }},
         coalesce(reported.model_id, reported.model_name), reported.service_tier, reported.unit_kind_type
 ),
 
@@ -146,7 +151,9 @@ workbench as (
         {% endfor -%}
         sum(workbench_units) as workbench_units
     from covered_workbench
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }}
 ),
 
 zones as (
@@ -159,9 +166,7 @@ zones as (
 -- A bill whose days begin some hours after UTC's loses those hours at its period's start and gains them at its end.
 shifted_hours as (
     select
-        {% for column in period -%}
-        periods.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'periods.') }},
         hours.model_id,
         hours.service_tier,
         hours.unit_kind_type,
@@ -195,7 +200,7 @@ shifted_hours as (
             (zones.zone_hours > 0 and hours.hours_from_edge >= 0 and hours.hours_from_edge < zones.zone_hours)
             or (zones.zone_hours < 0 and hours.hours_from_edge < 0 and hours.hours_from_edge >= zones.zone_hours)
     group by
-        {% for column in period %}periods.{{ column }}, {% endfor -%}
+        {{ listed(period, 'periods.') }},
         hours.model_id, hours.service_tier, hours.unit_kind_type, zones.zone_hours
 ),
 
@@ -213,7 +218,10 @@ shifts as (
         sum(shifted_units) as shifted_units,
         sum(shifted_usd) as shifted_usd
     from covered_hours
-    group by {{ period | join(', ') }}{% for column in compared %}, key_{{ column }}{% endfor %}, zone_hours
+    group by
+        {{ listed(period) }},
+        {{ listed(compared, 'key_') }},
+        zone_hours
 ),
 
 matched as (
@@ -255,12 +263,11 @@ matched as (
 -- One zone per period: the one in which most of what differs agrees to the unit.
 zone_matches as (
     select
-        {% for column in period -%}
-        matched.{{ column }},
-        {% endfor -%}
+        {{ listed(period, 'matched.') }},
         shifts.zone_hours,
         row_number() over (
-            partition by {% for column in period %}matched.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+            partition by
+        {{ listed(period, 'matched.') }}
             order by count(*) desc, abs(shifts.zone_hours) asc, shifts.zone_hours asc
         ) as zone_rank
     from matched
@@ -268,7 +275,9 @@ zone_matches as (
     where
         matched.difference_units <> 0
         and matched.difference_units = shifts.shifted_units
-    group by {% for column in period %}matched.{{ column }}, {% endfor %}shifts.zone_hours
+    group by
+        {{ listed(period, 'matched.') }},
+        shifts.zone_hours
 ),
 
 tiers as (

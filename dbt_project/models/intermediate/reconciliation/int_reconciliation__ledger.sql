@@ -1,7 +1,7 @@
 with
 
-charges as (
-    select * from {{ ref('int_allocation__daily_charges') }}
+usage as (
+    select * from {{ ref('int_reconciliation__daily_usage') }}
 ),
 
 days as (
@@ -9,7 +9,7 @@ days as (
         provider_name,
         billing_account_id,
         event_date
-    from charges
+    from usage
 ),
 
 -- Each day of an account is in one period, of several that overlap in the one that began last.
@@ -37,55 +37,35 @@ day_periods as (
             )
 ),
 
-matched as (
-    select
-        charges.*,
-        day_periods.paying_account_id,
-        day_periods.billing_period_start_date,
-        day_periods.billing_period_end_date,
-        coalesce(charges.model_id, charges.model_name) as named_model_id
-    from charges
-    inner join day_periods
-        on
-            {{ same_values('charges', 'day_periods', ['provider_name', 'billing_account_id', 'event_date']) }}
-            and day_periods.period_rank = 1
-),
-
 final as (
     select
-        provider_name,
-        paying_account_id as billing_account_id,
-        billing_period_start_date,
-        billing_period_end_date,
-        event_date,
-        named_model_id as model_id,
-        service_tier,
-        unit_kind_type,
-        cast(sum(case when pricing_status_type = 'provisioned' then 0 else quantity_units end) as decimal(28, 3))
-            as quantity_units,
-        cast(sum(case when pricing_status_type = 'provisioned' then quantity_units else 0 end) as decimal(28, 3))
-            as provisioned_units,
-        cast(sum(case when pricing_status_type = 'unpriced' then quantity_units else 0 end) as decimal(28, 3))
-            as unpriced_units,
-        cast(sum(case when pricing_status_type = 'priced' then free_units else 0 end) as decimal(28, 3)) as free_units,
-        cast(sum(call_count) as bigint) as call_count,
-        cast(sum(case when pricing_status_type = 'unpriced' then call_count else 0 end) as bigint)
-            as unpriced_call_count,
-        min(case when pricing_status_type = 'priced' then contracted_usd_per_unit end) as min_usd_per_unit,
-        max(case when pricing_status_type = 'priced' then contracted_usd_per_unit end) as max_usd_per_unit,
-        cast(sum(case when pricing_status_type = 'priced' then list_cost_usd end) as decimal(38, 15)) as list_cost_usd,
-        cast(
-            sum(case when pricing_status_type = 'priced' then free_units * contracted_usd_per_unit end)
-            as decimal(38, 15)
-        ) as free_usd,
-        cast(sum(case when pricing_status_type = 'priced' then effective_cost_usd end) as decimal(38, 15))
-            as effective_cost_usd,
-        cast(sum(case when pricing_status_type = 'provisioned' then effective_cost_usd end) as decimal(38, 15))
-            as capacity_cost_usd
-    from matched
+        usage.provider_name,
+        day_periods.paying_account_id as billing_account_id,
+        day_periods.billing_period_start_date,
+        day_periods.billing_period_end_date,
+        usage.event_date,
+        usage.model_id,
+        usage.service_tier,
+        usage.unit_kind_type,
+        {%- for column in ['quantity_units', 'provisioned_units', 'unpriced_units', 'free_units'] %}
+        cast(sum(usage.{{ column }}) as decimal(28, 3)) as {{ column }},
+        {%- endfor %}
+        cast(sum(usage.call_count) as bigint) as call_count,
+        cast(sum(usage.unpriced_call_count) as bigint) as unpriced_call_count,
+        min(usage.min_usd_per_unit) as min_usd_per_unit,
+        max(usage.max_usd_per_unit) as max_usd_per_unit,
+        cast(sum(usage.list_cost_usd) as decimal(38, 15)) as list_cost_usd,
+        cast(sum(usage.free_usd) as decimal(38, 15)) as free_usd,
+        cast(sum(usage.effective_cost_usd) as decimal(38, 15)) as effective_cost_usd,
+        cast(sum(usage.capacity_cost_usd) as decimal(38, 15)) as capacity_cost_usd
+    from usage
+    inner join day_periods
+        on
+            {{ same_values('usage', 'day_periods', ['provider_name', 'billing_account_id', 'event_date']) }}
+            and day_periods.period_rank = 1
     group by
-        provider_name, paying_account_id, billing_period_start_date, billing_period_end_date, event_date,
-        named_model_id, service_tier, unit_kind_type
+        usage.provider_name, day_periods.paying_account_id, day_periods.billing_period_start_date,
+        day_periods.billing_period_end_date, usage.event_date, usage.model_id, usage.service_tier, usage.unit_kind_type
 )
 
 select * from final

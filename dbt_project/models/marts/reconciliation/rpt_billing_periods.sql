@@ -20,11 +20,11 @@ ledger as (
 differences as (
     select
         {{ period | join(', ') }},
-        sum(case when status_type = 'explained' then billed_cost_usd - ledger_cost_usd else 0 end) as explained_usd,
-        sum(case when status_type = 'unexplained' then billed_cost_usd - ledger_cost_usd else 0 end)
+        sum(case when cause_type <> 'unexplained' then billed_cost_usd - ledger_cost_usd else 0 end) as explained_usd,
+        sum(case when cause_type = 'unexplained' then billed_cost_usd - ledger_cost_usd else 0 end)
             as unexplained_usd,
         -- What is too much and what is too little do not make each other good.
-        sum(case when status_type = 'unexplained' then abs(billed_cost_usd - ledger_cost_usd) else 0 end)
+        sum(case when cause_type = 'unexplained' then abs(billed_cost_usd - ledger_cost_usd) else 0 end)
             as unexplained_absolute_usd
     from {{ ref('int_reconciliation__bridges') }}
     group by {{ period | join(', ') }}
@@ -43,10 +43,13 @@ measured as (
         coalesce(ledger.unpriced_call_count, 0) as unpriced_call_count,
         periods.invoice_usd,
         coalesce(ledger.ledger_usd, 0) as ledger_usd,
-        case when periods.document_type is not null then cast(coalesce(differences.explained_usd, 0) as decimal(38, 18)) end
-            as explained_usd,
         case
-            when periods.document_type is not null then cast(coalesce(differences.unexplained_usd, 0) as decimal(38, 18))
+            when periods.document_type is not null
+                then cast(coalesce(differences.explained_usd, 0) as decimal(38, 18))
+        end as explained_usd,
+        case
+            when periods.document_type is not null
+                then cast(coalesce(differences.unexplained_usd, 0) as decimal(38, 18))
         end as unexplained_usd,
         case
             when periods.document_type is null then null
