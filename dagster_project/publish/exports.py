@@ -536,9 +536,7 @@ def _left_out(
 ) -> tuple[LeftOut, ...]:
     bounds = {"start_date": start_date, "end_date": end_date}
     return tuple(
-        LeftOut(
-            table=table.name, reason_type=reason, provider_name=provider_name, row_count=row_count, tokens=tokens
-        )
+        LeftOut(table=table.name, reason_type=reason, provider_name=provider_name, row_count=row_count, tokens=tokens)
         for table in tables
         if table.left_out_sql
         for reason, provider_name, row_count, tokens in con.execute(table.left_out_sql, bounds).fetchall()

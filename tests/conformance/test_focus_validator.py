@@ -43,7 +43,7 @@ def _read_by_python_311(environment: Path) -> None:
     """Write the one expression that Python 3.11 cannot read in a way that it can."""
     path = environment / _PACKAGE / "config_objects" / "focus_to_duckdb_converter.py"
     text = path.read_text(encoding="utf-8")
-    backslash = '''f"'{k.replace('\\"', '\\"\\"')}'" for k in ignore_keys'''
+    backslash = """f"'{k.replace('\\"', '\\"\\"')}'" for k in ignore_keys"""
     assert text.count(backslash) == 1
     path.write_text(
         text.replace(backslash, """"'" + k.replace('"', '""') + "'" for k in ignore_keys"""), encoding="utf-8"

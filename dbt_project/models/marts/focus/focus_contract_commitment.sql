@@ -1,14 +1,37 @@
 with
 
-commitments as (
+-- A commitment whose units or price changed has several terms.
+terms as (
     select
         *,
+        bought_units * {{ integer_divide(microseconds_between('starts_at', 'ends_at'), '3600000000') }} as unit_hours
+    from {{ ref('seed_commitments') }}
+),
+
+commitments as (
+    select
+        commitment_id,
         provider_name as service_provider_name,
-        {{ integer_divide(microseconds_between('starts_at', 'ends_at'), '3600000000') }} as hour_count,
+        min(commitment_type) as commitment_type,
+        min(region_id) as region_id,
+        min(unit_name) as unit_name,
+        min(evidence) as evidence,
+        min(starts_at) as starts_at,
+        max(ends_at) as ends_at,
+        sum(unit_hours) as unit_hours,
+        cast(sum(unit_hours * usd_per_unit_hour) as decimal(38, 18)) as commitment_cost_usd
+    from terms
+    group by commitment_id, provider_name
+),
+
+timed as (
+    select
+        *,
+        {{ integer_divide(microseconds_between('starts_at', 'ends_at'), '86400000000') }} as day_count,
         (extract(year from ends_at) - extract(year from starts_at)) * 12
         + extract(month from ends_at) - extract(month from starts_at) as month_count,
         extract(day from starts_at) = extract(day from ends_at) as is_whole_months
-    from {{ ref('dim_commitments') }}
+    from commitments
 ),
 
 issuers as (
@@ -21,22 +44,20 @@ issuers as (
 
 measured as (
     select
-        commitments.*,
-        coalesce(issuers.invoice_issuer_name, commitments.provider_name) as invoice_issuer_name,
+        timed.*,
+        coalesce(issuers.invoice_issuer_name, timed.service_provider_name) as invoice_issuer_name,
         case
             when is_whole_months and mod(month_count, 12) = 0 then {{ integer_divide('month_count', '12') }}
             when is_whole_months then month_count
-            else {{ integer_divide('hour_count', '24') }}
+            else day_count
         end as duration_count,
         case
             when is_whole_months and mod(month_count, 12) = 0 then 'Year'
             when is_whole_months then 'Month'
             else 'Day'
-        end as duration_unit_name,
-        bought_count * hour_count as unit_hours,
-        cast(bought_count * hour_count * usd_per_unit_hour as decimal(38, 18)) as commitment_cost_usd
-    from commitments
-    left join issuers on commitments.provider_name = issuers.provider_name
+        end as duration_unit_name
+    from timed
+    left join issuers on timed.service_provider_name = issuers.provider_name
 ),
 
 final as (

@@ -24,8 +24,21 @@ commitments as (
     select * from {{ ref('dim_commitments') }}
 ),
 
+commitment_terms as (
+    select * from {{ ref('seed_commitments') }}
+),
+
+-- Hours of bought capacity at the price of their term.
 capacity_hours as (
-    select * from {{ ref('fct_capacity_hours') }}
+    select
+        hours.*,
+        terms.usd_per_unit_hour
+    from {{ ref('fct_capacity_hours') }} as hours
+    inner join commitment_terms as terms
+        on
+            hours.commitment_id = terms.commitment_id
+            and hours.hour_at >= terms.starts_at
+            and hours.hour_at < terms.ends_at
 ),
 
 invoice_lines as (
@@ -280,15 +293,17 @@ usage_billed as (
             and lines_ranked.line_rank = 1
 ),
 
--- Which commitment a deployment drew on, by day.
+-- Which commitment a deployment drew on, by day; none is named where it drew on several.
 deployed as (
     select
         deployment_id,
         event_date,
-        min(commitment_id) as commitment_id
+        min(commitment_id) as commitment_id,
+        max(usd_per_unit_hour) as usd_per_unit_hour
     from capacity_hours
     where deployment_id is not null and allocation_type = 'deployment'
     group by deployment_id, event_date
+    having min(commitment_id) = max(commitment_id)
 ),
 
 usage_described as (
@@ -298,7 +313,7 @@ usage_described as (
         bill_lines.invoice_detail_id,
         commitments.commitment_id,
         commitments.unit_name as commitment_unit_name,
-        commitments.usd_per_unit_hour,
+        deployed.usd_per_unit_hour,
         concat_ws(
             '/', usage_billed.provider_name, usage_billed.sku_model_id, usage_billed.service_tier,
             usage_billed.region_id, usage_billed.unit_kind_type
@@ -342,7 +357,7 @@ usage_rows as (
             'SkuPriceDetails': json_object_of(
                 ['x_ModelId', 'x_ServiceTier', 'x_UnitKind', 'x_TokenDirection', 'x_TokenCacheAction']
             ),
-            'PricingCategory': "case when commitment_id is not null then 'Committed' else 'Standard' end",
+            'PricingCategory': "case pricing_status_type when 'provisioned' then 'Committed' else 'Standard' end",
             'PricingUnit': 'focus_unit',
             'ConsumedUnit': 'focus_unit',
             'CommitmentDiscountId': 'commitment_id',
@@ -519,17 +534,21 @@ other_line_rows as (
 purchases_billed as (
     select
         bill_lines.*,
-        commitments.unit_name,
-        commitments.usd_per_unit_hour,
-        commitments.commitment_id as known_commitment_id,
+        commitment_terms.unit_name,
+        commitment_terms.usd_per_unit_hour,
+        commitment_terms.commitment_id as known_commitment_id,
         coalesce(
-            commitments.bought_count * {{ integer_divide(
+            commitment_terms.bought_units * {{ integer_divide(
                 microseconds_between('bill_lines.charge_period_start_at', 'bill_lines.charge_period_end_at'), '3600000000'
             ) }},
             1
         ) as purchased_unit_hours
     from bill_lines
-    left join commitments on bill_lines.commitment_id = commitments.commitment_id
+    left join commitment_terms
+        on
+            bill_lines.commitment_id = commitment_terms.commitment_id
+            and bill_lines.charge_period_start_at >= commitment_terms.starts_at
+            and bill_lines.charge_period_start_at < commitment_terms.ends_at
     where bill_lines.driver_type = 'commitment'
 ),
 
@@ -579,19 +598,17 @@ capacity_days as (
         capacity_hours.allocation_id,
         capacity_hours.deployment_id,
         capacity_hours.event_date,
+        capacity_hours.usd_per_unit_hour,
         commitments.provider_name,
-        commitments.commitment_type,
         commitments.unit_name,
         commitments.region_id,
-        commitments.usd_per_unit_hour,
         billed_days.billing_account_id,
         billed_days.invoice_issuer_name,
         billed_days.billing_period_start_at,
         billed_days.billing_period_end_at,
         billed_days.is_billed,
         sum(capacity_hours.cost_usd) as cost_usd,
-        sum(capacity_hours.idle_cost_usd + capacity_hours.unallocated_cost_usd) as unused_cost_usd,
-        sum(capacity_hours.units_count) as unit_hours
+        sum(capacity_hours.idle_cost_usd + capacity_hours.unallocated_cost_usd) as unused_cost_usd
     from capacity_hours
     inner join commitments on capacity_hours.commitment_id = commitments.commitment_id
     inner join billed_days
@@ -601,10 +618,9 @@ capacity_days as (
             and capacity_hours.event_date = billed_days.event_date
     group by
         capacity_hours.commitment_id, capacity_hours.allocation_id, capacity_hours.deployment_id,
-        capacity_hours.event_date, commitments.provider_name, commitments.commitment_type, commitments.unit_name,
-        commitments.region_id, commitments.usd_per_unit_hour, billed_days.billing_account_id,
-        billed_days.invoice_issuer_name, billed_days.billing_period_start_at, billed_days.billing_period_end_at,
-        billed_days.is_billed
+        capacity_hours.event_date, capacity_hours.usd_per_unit_hour, commitments.provider_name, commitments.unit_name,
+        commitments.region_id, billed_days.billing_account_id, billed_days.invoice_issuer_name,
+        billed_days.billing_period_start_at, billed_days.billing_period_end_at, billed_days.is_billed
 ),
 
 unused_days as (
@@ -618,7 +634,9 @@ unused_days as (
 unused_rows as (
     select
         {{- focus_charge(dict(account_columns, **dict(ai_service, **dict(day_columns, **{
-            'x_ChargeKey': "concat_ws('-', 'unused', commitment_id, allocation_id, cast(event_date as varchar))",
+            'x_ChargeKey': "concat_ws(
+                '-', 'unused', commitment_id, allocation_id, cast(event_date as varchar), cast(usd_per_unit_hour as varchar)
+            )",
             'x_ChargeOrigin': "'unused_capacity'",
             'x_CauseType': "case when deployment_id is null then 'unallocated_capacity' else 'idle_capacity' end",
             'ChargeCategory': "'Usage'",
@@ -659,7 +677,7 @@ purchases_unbilled as (
         invoice_issuer_name,
         billing_period_start_at,
         billing_period_end_at,
-        sum(unit_hours) as purchased_unit_hours,
+        {{ unit_hours_of('sum(cost_usd)', 'usd_per_unit_hour') }} as purchased_unit_hours,
         sum(cost_usd) as cost_usd,
         min(event_date) as first_date,
         max(event_date) as last_date
@@ -673,7 +691,10 @@ purchases_unbilled as (
 purchase_unbilled_rows as (
     select
         {{- focus_charge(dict(account_columns, **dict(ai_service, **{
-            'x_ChargeKey': "concat_ws('-', 'purchase', commitment_id, cast(cast(billing_period_start_at as date) as varchar))",
+            'x_ChargeKey': "concat_ws(
+                '-', 'purchase', commitment_id, cast(cast(billing_period_start_at as date) as varchar),
+                cast(usd_per_unit_hour as varchar)
+            )",
             'x_ChargeOrigin': "'purchase'",
             'ChargeCategory': "'Purchase'",
             'ChargeFrequency': "'Recurring'",
