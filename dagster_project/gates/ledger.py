@@ -18,7 +18,7 @@ class LedgerGate:
     Attributes:
         gate: The gate.
         asset_key: The asset whose check it is; what lies below it waits for the gate.
-        needs: What the company must have for it to have anything to judge: usage, use_cases, invoices, commitments.
+        needs: What the company must have for it to have anything to judge: a feed, use_cases, commitments.
     """
 
     gate: Gate
@@ -99,6 +99,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     ),
     LedgerGate(
         gate=Gate(
+            stage="intermediate",
+            subject="daily_charges",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per source and day, the daily charges are every call once, and its costs to the last digit.",
+            why="Bills, allocations and exports read them in place of the calls.",
+            tool="sql",
+        ),
+        asset_key="int_allocation__daily_charges",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
             stage="marts",
             subject="rpt_reported_costs",
             aspect="costs",
@@ -165,14 +178,79 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
-            subject="rpt_invoice_reconciliation",
-            aspect="amounts",
-            predicate="conserved",
-            rule="Per provider and billing period, the components add up to the bill and to the ledger.",
-            why="A part of either that is in no component is a difference that nobody sees.",
+            subject="fct_invoice_lines",
+            aspect="conversion",
+            predicate="reconciled",
+            rule="Each amount in USD is the billed one at the rate of exchange of the charge's first day.",
+            why="An amount at another day's rate, or none where there is a rate, is a bill that nobody was sent.",
             tool="sql",
         ),
-        asset_key="rpt_invoice_reconciliation",
+        asset_key="fct_invoice_lines",
+        needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_provider_usage",
+            aspect="units",
+            predicate="conserved",
+            rule="Per source and day, landed results count or are rejected, with the tokens that they report.",
+            why="What a provider counted is the measure of what telemetry misses.",
+            tool="sql",
+        ),
+        asset_key="fct_provider_usage",
+        needs="reports",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_period_charges",
+            aspect="amounts",
+            predicate="reconciled",
+            rule="Per billing period, the calls' effective cost and the charges are the bill, and each call is in one.",
+            why="A part of the bill or of the ledger that is in no row is a difference that nobody sees.",
+            tool="sql",
+        ),
+        asset_key="fct_period_charges",
+        needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="focus_cost_and_usage",
+            aspect="usage",
+            predicate="conserved",
+            rule="Per provider and day, the exported calls and unused capacity cost what the ledger holds.",
+            why="What is exported is the ledger, in other words.",
+            tool="sql",
+        ),
+        asset_key="focus_cost_and_usage",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="focus_cost_and_usage",
+            aspect="lines",
+            predicate="reconciled",
+            rule="Per invoice and line, the charges that name it are billed what it bills.",
+            why="FOCUS asks that the charges of an invoice add up to it.",
+            tool="sql",
+        ),
+        asset_key="focus_cost_and_usage",
+        needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="focus_cost_and_usage",
+            aspect="bills",
+            predicate="reconciled",
+            rule="Per account and billing period, the effective costs of calls and named causes add up to the bill.",
+            why="Ledger and bill are one figure, or the export says two.",
+            tool="sql",
+        ),
+        asset_key="focus_cost_and_usage",
         needs="invoices",
     ),
 )

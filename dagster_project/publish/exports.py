@@ -51,13 +51,88 @@ class ExportTable:
             half-open period.
         depends_on_other_months: Whether its rows may change although no day of the month was built again: an
             instance began in it, or a bill is of it, whose calls or charges are of another month.
+        folder: Folder below the period's directory. What stands in one is for programs, and no sheet of the workbook.
+        left_out_sql: Query over the serving file of what the table cannot hold: columns `reason_type`,
+            `provider_name`, `row_count` and `tokens`. The manifest lists its rows.
     """
 
     name: str
     description: str
     sql: str
     depends_on_other_months: bool = False
+    folder: str = ""
+    left_out_sql: str = ""
 
+    @property
+    def path(self) -> str:
+        """Path below the period's directory, without ending."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+FOCUS_TABLES: tuple[ExportTable, ...] = (
+    ExportTable(
+        name="cost_and_usage",
+        folder="focus",
+        depends_on_other_months=True,
+        description="One row per charge of the month's billing periods, in FOCUS 1.4's Cost and Usage.",
+        sql="""
+            select * from marts.focus_cost_and_usage
+            where BillingPeriodStart >= $start_date and BillingPeriodStart < $end_date
+            order by BillingPeriodStart, InvoiceIssuerName, ChargePeriodStart, x_ChargeKey
+        """,
+        left_out_sql="""
+            select
+                'unpriced_usage' as reason_type, provider_name,
+                cast(sum(unpriced_call_count) as bigint) as row_count,
+                cast(
+                    coalesce(sum(unpriced_input_tokens), 0) + coalesce(sum(unpriced_output_tokens), 0) as bigint
+                ) as tokens
+            from marts.rpt_daily_spend
+            where event_date >= $start_date and event_date < $end_date and unpriced_call_count > 0
+            group by provider_name
+            union all
+            select 'no_exchange_rate', provider_name, count(*), null
+            from marts.fct_invoice_lines
+            where
+                billing_period_start_date >= $start_date and billing_period_start_date < $end_date
+                and billed_cost_usd is null
+            group by provider_name
+            order by reason_type, provider_name
+        """,
+    ),
+    ExportTable(
+        name="contract_commitment",
+        folder="focus",
+        description="One row per commitment that the month falls into, in FOCUS 1.4's Contract Commitment.",
+        sql="""
+            select * from marts.focus_contract_commitment
+            where ContractCommitmentPeriodStart < $end_date and ContractCommitmentPeriodEnd > $start_date
+            order by ContractCommitmentId
+        """,
+    ),
+    ExportTable(
+        name="billing_period",
+        folder="focus",
+        depends_on_other_months=True,
+        description="One row per issuer and billing period that begins in the month, in FOCUS 1.4's Billing Period.",
+        sql="""
+            select * from marts.focus_billing_period
+            where BillingPeriodStart >= $start_date and BillingPeriodStart < $end_date
+            order by BillingPeriodStart, InvoiceIssuerName
+        """,
+    ),
+    ExportTable(
+        name="invoice_detail",
+        folder="focus",
+        depends_on_other_months=True,
+        description="One row per invoice line of the month's billing periods, in FOCUS 1.4's Invoice Detail.",
+        sql="""
+            select * from marts.focus_invoice_detail
+            where BillingPeriodStart >= $start_date and BillingPeriodStart < $end_date
+            order by BillingPeriodStart, InvoiceIssuerName, InvoiceId, InvoiceDetailId
+        """,
+    ),
+)
 
 EXPORT_TABLES: tuple[ExportTable, ...] = (
     ExportTable(
@@ -92,18 +167,35 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         """,
     ),
     ExportTable(
-        name="invoice_reconciliation",
+        name="billing_periods",
         depends_on_other_months=True,
-        description="One row per account and part of an invoice whose billing period begins in the month.",
+        description="One row per account and billing period that begins in the month: how far its bill is explained.",
         sql="""
             select
-                billing_period_start_date, provider_name, billing_account_id, driver_type, component_name,
-                line_count, unconverted_line_count, call_count, unpriced_call_count, unpriced_input_tokens,
-                unpriced_output_tokens, billed_cost_usd, ledger_cost_usd, difference_usd,
-                unreconciled_reason_type
-            from marts.rpt_invoice_reconciliation
+                billing_period_start_date, billing_period_end_date, provider_name, billing_account_id,
+                document_type, status_type, not_final_reason_type, line_count, unconverted_line_count, call_count,
+                unpriced_call_count, invoice_usd, ledger_usd, explained_usd, unexplained_usd, unexplained_share
+            from marts.rpt_billing_periods
             where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
-            order by billing_period_start_date, provider_name, billing_account_id, driver_type, component_name
+            order by billing_period_start_date, provider_name, billing_account_id
+        """,
+    ),
+    ExportTable(
+        name="reconciliation",
+        depends_on_other_months=True,
+        description="One row per step from the calls to a bill whose billing period begins in the month.",
+        sql="""
+            select
+                billing_period_start_date, provider_name, billing_account_id, layer_type, component_name,
+                driver_type, model_id, service_tier, unit_kind_type, commitment_id, tagged_use_case_id,
+                tagged_team_name, status_type, cause_type, line_count, quantity_units, usd_per_unit,
+                compared_cost_usd, billed_cost_usd, difference_usd, evidence
+            from marts.rpt_reconciliation
+            where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
+            order by
+                billing_period_start_date, provider_name, billing_account_id, layer_type, driver_type,
+                component_name, model_id, service_tier, unit_kind_type, commitment_id, tagged_use_case_id,
+                tagged_team_name, bom_layer_type, cause_type, evidence
         """,
     ),
     ExportTable(
@@ -158,6 +250,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
             order by billing_period_start_date, provider_name, invoice_id, invoice_line_id
         """,
     ),
+    *FOCUS_TABLES,
 )
 
 
@@ -166,14 +259,14 @@ class ExportFile:
     """One written file and what proves it.
 
     Attributes:
-        name: File name in the period's directory.
+        name: Path in the period's directory.
         file_format: `parquet`, `csv` or `xlsx`.
         tables: The exported tables that it holds.
         row_count: Data rows, without headers.
         file_bytes: Size.
         sha256: Of the content.
-        column_totals_usd: Exact sum of each `_usd` column, as a decimal string; null for a column without a
-            value. Empty for the workbook, whose sheets hold the rows of the Parquet files.
+        column_totals_usd: Exact sum of each `_usd` column, and of FOCUS's costs, as a decimal string; null for a
+            column without a value. Empty for the workbook, whose sheets hold the rows of the Parquet files.
     """
 
     name: str
@@ -183,6 +276,26 @@ class ExportFile:
     file_bytes: int
     sha256: str
     column_totals_usd: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What an exported table cannot hold, by reason and provider.
+
+    Attributes:
+        table: The exported table.
+        reason_type: Why: unpriced_usage (call attempts without a price, which have no cost), no_exchange_rate
+            (invoice lines without an amount in USD).
+        provider_name: Provider; null when unknown.
+        row_count: Call attempts or invoice lines.
+        tokens: Tokens of the call attempts; null for invoice lines.
+    """
+
+    table: str
+    reason_type: str
+    provider_name: str | None
+    row_count: int
+    tokens: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +312,7 @@ class ExportManifest:
     gates_passed_count: int
     gates_failed_names: tuple[str, ...]
     files: tuple[ExportFile, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +362,7 @@ def differs_from_export(
     for table in tables:
         if not table.depends_on_other_months:
             continue
-        exported = f"from read_parquet({_literal(exports_dir / period / f'{table.name}.parquet')})"
+        exported = f"from read_parquet({_literal(exports_dir / period / f'{table.path}.parquet')})"
         try:
             found = con.execute(
                 f"""
@@ -313,6 +427,7 @@ def export_period(
                 con.execute("set timezone = 'UTC'")
                 publication = _publication(con, serving_path)
                 files = _write_tables(con, tables, building, start_date=start_date, end_date=end_date)
+                left_out = _left_out(con, tables, start_date=start_date, end_date=end_date)
             cover = _cover(period, built_at, publication)
             manifest = ExportManifest(
                 period=period,
@@ -325,6 +440,7 @@ def export_period(
                 gates_passed_count=publication.gates_passed_count,
                 gates_failed_names=publication.gates_failed_names,
                 files=(*files, _write_workbook(building, tables, cover, built_at)),
+                left_out=left_out,
             )
             _write_manifest(building, manifest)
             _publish(building, exports_dir, period)
@@ -385,14 +501,15 @@ def _write_tables(
 ) -> list[ExportFile]:
     files = []
     for table in tables:
-        parquet_path = directory / f"{table.name}.parquet"
+        parquet_path = directory / f"{table.path}.parquet"
+        parquet_path.parent.mkdir(exist_ok=True)
         _write_parquet(con, table, parquet_path, start_date=start_date, end_date=end_date)
         content = _Content(con, parquet_path)
-        csv_path = directory / f"{table.name}.csv"
+        csv_path = directory / f"{table.path}.csv"
         _write_csv(content, csv_path)
         totals = content.totals_usd()
-        files.append(_file(parquet_path, "parquet", (table.name,), content.row_count, totals))
-        files.append(_file(csv_path, "csv", (table.name,), content.row_count, totals))
+        files.append(_file(directory, parquet_path, "parquet", (table.name,), content.row_count, totals))
+        files.append(_file(directory, csv_path, "csv", (table.name,), content.row_count, totals))
     return files
 
 
@@ -412,6 +529,18 @@ def _write_parquet(
         ) from error
     con.execute(f"copy exported to {_literal(path)} (format parquet, compression zstd)")
     con.execute("drop table exported")
+
+
+def _left_out(
+    con: duckdb.DuckDBPyConnection, tables: Sequence[ExportTable], *, start_date: date, end_date: date
+) -> tuple[LeftOut, ...]:
+    bounds = {"start_date": start_date, "end_date": end_date}
+    return tuple(
+        LeftOut(table=table.name, reason_type=reason, provider_name=provider_name, row_count=row_count, tokens=tokens)
+        for table in tables
+        if table.left_out_sql
+        for reason, provider_name, row_count, tokens in con.execute(table.left_out_sql, bounds).fetchall()
+    )
 
 
 class _Content:
@@ -442,7 +571,7 @@ class _Content:
         sums = {
             name: f'sum("{name}")' if kind.startswith("DECIMAL") else f'sum(cast("{name}" as decimal(38, 12)))'
             for name, kind in self._types.items()
-            if name.endswith("_usd")
+            if name.endswith(("_usd", "Cost"))
         }
         if not sums:
             return {}
@@ -521,8 +650,9 @@ def _write_workbook(
     built_at: datetime,
 ) -> ExportFile:
     path = directory / "tokenledger.xlsx"
+    sheet_tables = [table for table in tables if not table.folder]
     with contextlib.closing(duckdb.connect()) as con:
-        contents = {table: _Content(con, directory / f"{table.name}.parquet") for table in tables}
+        contents = {table: _Content(con, directory / f"{table.path}.parquet") for table in sheet_tables}
         sheets = [
             _workbook.Sheet(
                 name=table.name,
@@ -535,10 +665,11 @@ def _write_workbook(
         ]
         _workbook.write(path, sheets, cover=cover, created_at=built_at)
     row_count = sum(content.row_count for content in contents.values())
-    return _file(path, "xlsx", tuple(table.name for table in tables), row_count, {})
+    return _file(directory, path, "xlsx", tuple(table.name for table in sheet_tables), row_count, {})
 
 
 def _file(
+    directory: Path,
     path: Path,
     file_format: Literal["parquet", "csv", "xlsx"],
     tables: tuple[str, ...],
@@ -547,7 +678,7 @@ def _file(
 ) -> ExportFile:
     sync_file(path)
     return ExportFile(
-        name=path.name,
+        name=path.relative_to(directory).as_posix(),
         file_format=file_format,
         tables=tables,
         row_count=row_count,
@@ -573,6 +704,8 @@ def _json_text(value: object) -> str:
 
 def _publish(building: Path, exports_dir: Path, period: str) -> None:
     """Give the finished directory its lasting name and move the period's link to it."""
+    for folder in (path for path in building.iterdir() if path.is_dir()):
+        sync_directory(folder)
     sync_directory(building)
     version = building.with_name(f"v-{building.name.removeprefix('building-')}")
     building.rename(version)

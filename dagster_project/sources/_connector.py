@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from dagster_project.errors import PermanentSourceError
 
-Feed = Literal["usage", "rates", "invoices", "kpis", "capacity"]
+Feed = Literal["usage", "rates", "invoices", "reports", "kpis", "capacity"]
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 RAW_TEXT_LIMIT_BYTES = 64 * 1024

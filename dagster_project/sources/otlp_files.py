@@ -39,6 +39,8 @@ _TEXT = [
     "gen_ai.agent.id",
     "gen_ai.agent.name",
     "gen_ai.workflow.name",
+    "deployment.environment.name",
+    "deployment.environment",
 ]
 _COUNTS = {
     "gen_ai.usage.input_tokens": "gen_ai_usage_input_tokens",
@@ -69,6 +71,8 @@ _TOKENLEDGER_TEXT = {
     "tokenledger.use_case.instance_id": "tokenledger_use_case_instance_id",
     "tokenledger.step.name": "tokenledger_step_name",
     "tokenledger.team.name": "tokenledger_team_name",
+    "tokenledger.customer.id": "tokenledger_customer_id",
+    "tokenledger.billing_account.id": "tokenledger_billing_account_id",
 }
 _TOKENLEDGER_INDEX = {
     "tokenledger.attempt.index": "tokenledger_attempt_index",

@@ -158,7 +158,8 @@
     {{ return([
         'source_name', 'call_id', 'provider_name', 'model_name', 'operation_name', 'deployment_id',
         'spillover_from_deployment_id', 'region_id', 'service_tier', 'use_case_id', 'use_case_version',
-        'use_case_instance_id', 'conversation_id', 'agent_id', 'step_name', 'team_name', 'error_type', 'reject_reason', 'input_uri', 'raw_content',
+        'use_case_instance_id', 'conversation_id', 'agent_id', 'step_name', 'team_name', 'environment_name',
+        'customer_id', 'billing_account_id', 'error_type', 'reject_reason', 'input_uri', 'raw_content',
         'turn_index', 'attempt_index', 'record_index',
         'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens', 'output_tokens',
         'reasoning_tokens', 'input_audio_tokens', 'output_audio_tokens', 'input_image_tokens', 'embedding_tokens',
@@ -196,4 +197,13 @@
         {%- endif %}
         when {{ called_at }} > landed_at + interval '5 minutes' then 'called_in_the_future'
     end
+{%- endmacro %}
+
+{#- What makes a row of the daily charges. A rate card and a kind have one unit price. -#}
+{% macro daily_charge_columns() -%}
+    {{ return([
+        'event_date', 'source_name', 'provider_name', 'billing_account_id', 'model_id', 'model_name', 'service_tier',
+        'region_id', 'deployment_id', 'is_spillover', 'use_case_id', 'team_name', 'environment_name', 'customer_id',
+        'rate_card_key', 'pricing_status_type', 'is_list_priced', 'unit_kind_type',
+    ]) }}
 {%- endmacro %}

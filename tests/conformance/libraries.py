@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import version
@@ -22,7 +22,6 @@ from tests.conformance.grid import GENAI_PRICES, LITELLM, Cell, write_cells
 
 _HERE = Path(__file__).resolve().parent
 _REQUIREMENTS = _HERE / "requirements.txt"
-_PREFIX = "conformance-"
 
 
 @dataclass(frozen=True)
@@ -43,27 +42,41 @@ class Speed:
 
 def litellm_environment() -> Path:
     """Give the directory of the environment that has litellm; build it when it is not there or is another one."""
-    digest = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    environment = Path(sys.prefix) / f"{_PREFIX}{digest}"
+    return built_environment("conformance", _REQUIREMENTS)
+
+
+def built_environment(name: str, requirements: Path, finish: Callable[[Path], None] | None = None) -> Path:
+    """Give the directory of an environment of its own, beside the running one; build it when it is not there.
+
+    Args:
+        name: What its directory is called, before a hash of the requirements.
+        requirements: What is installed, without dependencies.
+        finish: What is done with it once, after that.
+    """
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    environment = Path(sys.prefix) / f"{name}-{digest}"
     complete = environment / "complete"
     if complete.exists():
         return environment
     with FileLock(f"{environment}.lock"):
         if not complete.exists():
-            for stale in environment.parent.glob(f"{_PREFIX}*"):
+            for stale in environment.parent.glob(f"{name}-*"):
                 if stale.is_dir():
                     shutil.rmtree(stale)
-            _build(environment)
+            _build(environment, requirements)
+            if finish:
+                finish(environment)
             complete.touch()
     return environment
 
 
-def _build(environment: Path) -> None:
+def _build(environment: Path, requirements: Path) -> None:
     # The project's own environment has no pip; the interpreter that it was made from does.
     base = str(Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}")
     subprocess.run([base, "-m", "venv", "--without-pip", str(environment)], check=True)
     install = [base, "-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--no-deps", "--quiet"]
-    install += ["--disable-pip-version-check", "--no-input", "-r", str(_REQUIREMENTS)]
+    # What needs another Python by its metadata says so in its requirements file.
+    install += ["--ignore-requires-python", "--disable-pip-version-check", "--no-input", "-r", str(requirements)]
     subprocess.run(install, check=True, stdin=subprocess.DEVNULL)
 
 

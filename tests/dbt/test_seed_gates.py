@@ -21,6 +21,10 @@ ROWS = {
     ),
     "seed_model_aliases": ("mill,mill-big,{},Price page", "model_id"),
     "seed_provider_aliases": ("windmill,{},,Invoice", "provider_name"),
+    "seed_reconciliation_waivers": (
+        "w-1,mill,,2026-03-01,calls,,,{},Ticket 17,Finance,2026-03-09",
+        "cause_type",
+    ),
     "seed_use_cases": ("support,Support,{},Help,Head,One question.,2026-01-01", "team_name"),
 }
 
@@ -80,6 +84,11 @@ def test_gates_of_candidates_show_the_wrong_ones(
     gate = judged[f"reference__seed_deployment_candidates_{gate_name}"]
     shown = company.warehouse_rows(f"select candidate_id from ({gate.compiled_sql}) order by all")
     assert (gate.status, shown) == ("fail", sorted((row.split(",")[1],) for row in wrong))
+
+
+def test_waiver_that_names_no_declared_cause_is_refused(judged: dict[str, NodeResult]):
+    gate = judged["reference__seed_reconciliation_waivers_cause_type_known"]
+    assert (gate.status, gate.failures) == ("fail", 2)
 
 
 def test_gate_of_reference_data_without_a_repeated_key_passes(judged: dict[str, NodeResult]):

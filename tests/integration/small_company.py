@@ -57,6 +57,8 @@ SEED_HEADERS = {
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
     "seed_model_aliases": "provider_name,model_name,model_id,evidence",
     "seed_provider_aliases": "reported_provider_name,provider_name,fallback_provider_name,evidence",
+    "seed_reconciliation_waivers": "waiver_id,provider_name,billing_account_id,billing_period_start_date,"
+    "component_pattern,model_pattern,amount_usd,cause_type,evidence,decided_by,decided_on_date",
     "seed_use_cases": "use_case_id,use_case_name,team_name,product_name,owner,description,valid_from",
     "seed_value_constants": "constant_name,use_case_id,value,unit,valid_from,evidence",
     "seed_value_equations": "equation_id,use_case_id,result,category,basis,provenance,equation,valid_from,valid_to,"

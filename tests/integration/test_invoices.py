@@ -88,7 +88,14 @@ def test_month_of_a_bill_is_exported_anew_when_a_charge_of_another_month_changes
 def test_provider_of_one_account_is_reconciled_by_account(restated: SmallCompany):
     # 6 calls at 0.003 on each of six days, of a week with one quiet day: 36 x 0.003; the bill says 0.11.
     assert restated.rows(
-        "select billing_account_id, call_count, unpriced_call_count, billed_cost_usd, ledger_cost_usd, difference_usd "
-        "from marts.rpt_invoice_reconciliation "
-        "where component_name = 'calls' and billing_period_start_date = date '2026-03-01'"
-    ) == [("mill-account", 42, 0, Decimal("0.11"), Decimal("0.108"), Decimal("0.002"))]
+        "select billing_account_id, cause_type, line_count, compared_cost_usd, billed_cost_usd "
+        "from marts.rpt_reconciliation "
+        "where component_name = 'calls' and billing_period_start_date = date '2026-03-01' order by all nulls first"
+    ) == [
+        ("mill-account", None, 1, Decimal("0.108"), Decimal("0.108")),
+        ("mill-account", "rounding", 0, Decimal(0), Decimal("0.002")),
+    ]
+    assert restated.rows(
+        "select call_count, unpriced_call_count, invoice_usd - ledger_usd - explained_usd - unexplained_usd "
+        "from marts.rpt_billing_periods where billing_period_start_date = date '2026-03-01'"
+    ) == [(42, 0, Decimal(0))]

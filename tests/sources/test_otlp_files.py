@@ -105,6 +105,9 @@ def test_otlp_files_looks_at_the_resource_after_the_span(traces: Pulled):
     assert agent["tokenledger_team_name"] == "from the resource"
     assert leaf["tokenledger_team_name"] == "from the span"
     assert leaf["service_name"] == "agents"
+    dimensions = ("deployment_environment", "deployment_environment_name", "tokenledger_billing_account_id")
+    assert [leaf[name] for name in dimensions] == ["production", None, "acme"]
+    assert (agent["tokenledger_customer_id"], leaf["tokenledger_customer_id"]) == (None, "tenant-1")
 
 
 def test_otlp_files_prefers_the_tier_of_the_response(traces: Pulled):
@@ -121,7 +124,7 @@ def test_otlp_files_keeps_other_attributes_as_json(traces: Pulled):
     assert orjson.loads(traces.rows()[1]["attributes_json"]) == {
         "gen_ai.request.temperature": 0.2,
         "tags": ["a", 7],
-        "resource": {"deployment.environment": "production"},
+        "resource": {"host.name": "gateway-1"},
     }
 
 

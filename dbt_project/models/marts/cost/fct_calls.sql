@@ -115,6 +115,9 @@ final as (
         agent_id,
         step_name,
         team_name,
+        environment_name,
+        customer_id,
+        billing_account_id,
         error_type,
         rate_card_key,
         case

@@ -76,6 +76,9 @@ final as (
         coalesce(gen_ai_agent_id, gen_ai_agent_name) as agent_id,
         tokenledger_step_name as step_name,
         tokenledger_team_name as team_name,
+        coalesce(deployment_environment_name, deployment_environment) as environment_name,
+        tokenledger_customer_id as customer_id,
+        tokenledger_billing_account_id as billing_account_id,
         error_type,
         {{ usage_reject_reason(
             ['span_input_tokens', 'span_output_tokens'],

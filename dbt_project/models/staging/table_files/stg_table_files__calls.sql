@@ -55,6 +55,9 @@ final as (
         agent_id,
         step_name,
         team_name,
+        environment_name,
+        customer_id,
+        billing_account_id,
         error_type,
         {{ usage_reject_reason(
             ['input_tokens', 'output_tokens'],

@@ -101,6 +101,9 @@ final as (
         agent_id,
         step_name,
         team_name,
+        environment_name,
+        customer_id,
+        billing_account_id,
         error_type,
         {{ usage_reject_reason(
             ['block_input_tokens', 'block_output_tokens', 'block_web_search_count'] + other_counted_columns,

@@ -1,0 +1,36 @@
+-- Per invoice and line of it: the charges that name it are billed what the line bills, to the last digit; no charge names a
+-- line that is on no invoice.
+with
+
+lines as (
+    select
+        invoice_id,
+        invoice_line_id,
+        billed_cost_usd
+    from marts.fct_invoice_lines
+    where document_type = 'invoice' and invoice_id is not null and billed_cost_usd is not null
+),
+
+charges as (
+    select
+        InvoiceId as invoice_id,
+        InvoiceDetailId as invoice_line_id,
+        sum(BilledCost) as billed_cost_usd
+    from marts.focus_cost_and_usage
+    where InvoiceId is not null
+    group by all
+)
+
+select
+    coalesce(lines.invoice_id, charges.invoice_id) as invoice_id,
+    coalesce(lines.invoice_line_id, charges.invoice_line_id) as invoice_line_id,
+    lines.billed_cost_usd,
+    charges.billed_cost_usd as charged_cost_usd,
+    1 as evaluated_count,
+    cast(lines.billed_cost_usd is distinct from charges.billed_cost_usd as integer) as violation_count
+from lines
+full join charges
+    on
+        lines.invoice_id = charges.invoice_id
+        and lines.invoice_line_id is not distinct from charges.invoice_line_id
+order by invoice_id, invoice_line_id
