@@ -1,0 +1,113 @@
+{#- What tells one billing period from another. -#}
+{% macro period_columns() -%}
+    {{ return(['provider_name', 'billing_account_id', 'billing_period_start_date']) }}
+{%- endmacro %}
+
+{#- The columns at which what was used is compared with what was billed. -#}
+{% macro compared_columns() -%}
+    {{ return(['model_id', 'service_tier', 'unit_kind_type']) }}
+{%- endmacro %}
+
+{#- Equality of the named columns in which null equals null. -#}
+{% macro same_values(one, other, columns) -%}
+    {% for column in columns -%}
+    {{ one }}.{{ column }} is not distinct from {{ other }}.{{ column }}
+    {{- ' and ' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#-
+    Each row of `details` with the most specific row of `keys` that covers it: a query of both sides' columns, the key's
+    with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A kind
+    that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model goes
+    before kind, kind before tier. `details` has one row per scope, compared columns and `detail_columns`.
+-#}
+{% macro covered_by(details, keys, scope_columns, detail_columns=[]) -%}
+    {%- set kind_rank -%}
+        case
+            when keys.unit_kind_type is null then 0
+            when keys.unit_kind_type = details.unit_kind_type then 9
+            {%- for kind, stand_ins in price_fallbacks().items() %}
+            {%- for stand_in in stand_ins %}
+            when details.unit_kind_type = '{{ kind }}' and keys.unit_kind_type = '{{ stand_in }}' then {{ 8 - loop.index }}
+            {%- endfor %}
+            {%- endfor %}
+        end
+    {%- endset -%}
+    select *
+    from (
+        select
+            details.*,
+            keys.{{ scope_columns[0] }} is not null as is_covered,
+            {%- for column in compared_columns() %}
+            case when keys.{{ scope_columns[0] }} is null then details.{{ column }} else keys.{{ column }} end
+                as key_{{ column }},
+            {%- endfor %}
+            row_number() over (
+                partition by
+                    {% for column in scope_columns + compared_columns() + detail_columns -%}
+                    details.{{ column }}{{ ', ' if not loop.last }}
+                    {%- endfor %}
+                order by
+                    case when keys.model_id is null then 0 else 1 end desc,
+                    {{ kind_rank }} desc,
+                    case when keys.service_tier is null then 0 else 1 end desc
+            ) as cover_rank
+        from {{ details }} as details
+        left join {{ keys }} as keys
+            on
+                {{ same_values('details', 'keys', scope_columns) }}
+                and (keys.model_id is null or keys.model_id = details.model_id)
+                and (keys.service_tier is null or keys.service_tier = details.service_tier)
+                and {{ kind_rank }} is not null
+    ) as ranked
+    where cover_rank = 1
+{%- endmacro %}
+
+{#- An amount of USD per unit, cut after the 15th decimal; null without units. Neither is negative. -#}
+{% macro usd_per_unit(amount_usd, quantity_units) -%}
+    case
+        when {{ quantity_units }} > 0
+            then cast(
+                cast(
+                    {{ integer_divide(
+                        'cast(cast(' ~ amount_usd ~ ' as decimal(28, 15)) * 1000000000000000 as decimal(38, 0)) * 1000',
+                        'cast(' ~ quantity_units ~ ' as decimal(28, 3)) * 1000'
+                    ) }} as decimal(20, 0)
+                ) * cast(0.000000000000001 as decimal(16, 15))
+                as decimal(38, 15)
+            )
+    end
+{%- endmacro %}
+
+{#-
+    How far rounding can move a line of a bill: half a cent, or half a hundredth of a dearer currency's unit. Currencies
+    without hundredths are worth less than a cent a unit.
+-#}
+{% macro smallest_rounding_usd() -%}
+    cast(0.005 as decimal(9, 6))
+{%- endmacro %}
+
+{% macro rounding_usd(lines) -%}
+    {{ smallest_rounding_usd() }} * cast(greatest(coalesce({{ lines }}.usd_per_currency_unit, 1), 1) as decimal(18, 12))
+{%- endmacro %}
+
+{#- A bill's line is for a time before the bill's own period. -#}
+{% macro is_before_its_period(lines) -%}
+    coalesce({{ lines }}.charge_period_end_at <= {{ lines }}.billing_period_start_at, false)
+{%- endmacro %}
+
+{#- The cause of a charge that no call and no commitment drives: what its driver says, else what its name does. -#}
+{% macro cause_of_charge(driver_type, component_name) -%}
+    case
+            when {{ driver_type }} in ('tax', 'credit', 'refund', 'adjustment') then {{ driver_type }}
+            when {{ regexp_found('lower(' ~ component_name ~ ')', "'playground|workbench'") }} then 'workbench_use'
+            when
+                {{ regexp_found(
+                    'lower(' ~ component_name ~ ')',
+                    "'web search|file search|code execution|code interpreter|tool call'"
+                ) }}
+                then 'tool_charge'
+            else 'other_service'
+        end
+{%- endmacro %}
