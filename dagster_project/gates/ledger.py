@@ -113,6 +113,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
+            subject="fct_cost_allocations",
+            aspect="costs",
+            predicate="conserved",
+            rule="Allocated and unallocated costs are the calls', the bills' charges and the declared costs, each once.",
+            why="A cost that is allocated twice is paid twice, one that is lost by nobody.",
+            tool="sql",
+        ),
+        asset_key="fct_cost_allocations",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
             subject="fct_use_case_instances",
             aspect="costs",
             predicate="conserved",
