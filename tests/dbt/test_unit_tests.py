@@ -44,6 +44,7 @@ MODELS_WITH_UNIT_TESTS = {
     "int_reconciliation__bridges",
     "int_reconciliation__units_compared",
     "int_reconciliation__documents_compared",
+    "int_billing__invoice_totals",
     "int_billing__lines_classified",
     "int_billing__reports_classified",
     "int_billing__tags_resolved",
