@@ -18,7 +18,7 @@ class LedgerGate:
     Attributes:
         gate: The gate.
         asset_key: The asset whose check it is; what lies below it waits for the gate.
-        needs: What the company must have for it to have anything to judge: usage, use_cases, invoices, commitments.
+        needs: What the company must have for it to have anything to judge: a feed, use_cases, commitments.
     """
 
     gate: Gate
@@ -116,7 +116,7 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
             subject="fct_cost_allocations",
             aspect="costs",
             predicate="conserved",
-            rule="Allocated and unallocated costs are the calls', the bills' charges and the declared costs, each once.",
+            rule="What is allocated or not is what calls cost, bills charge and people declared, each once.",
             why="A cost that is allocated twice is paid twice, one that is lost by nobody.",
             tool="sql",
         ),
@@ -178,14 +178,40 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
-            subject="rpt_invoice_reconciliation",
-            aspect="amounts",
-            predicate="conserved",
-            rule="Per provider and billing period, the components add up to the bill and to the ledger.",
-            why="A part of either that is in no component is a difference that nobody sees.",
+            subject="fct_invoice_lines",
+            aspect="conversion",
+            predicate="reconciled",
+            rule="Each amount in USD is the billed one at the rate of exchange of the charge's first day.",
+            why="An amount at another day's rate, or none where there is a rate, is a bill that nobody was sent.",
             tool="sql",
         ),
-        asset_key="rpt_invoice_reconciliation",
+        asset_key="fct_invoice_lines",
+        needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_provider_usage",
+            aspect="units",
+            predicate="conserved",
+            rule="Per source and day, landed results count or are rejected, with the tokens that they report.",
+            why="What a provider counted is the measure of what telemetry misses.",
+            tool="sql",
+        ),
+        asset_key="fct_provider_usage",
+        needs="reports",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_period_charges",
+            aspect="amounts",
+            predicate="reconciled",
+            rule="Per billing period, the calls' effective cost and the charges are the bill, and each call is in one.",
+            why="A part of the bill or of the ledger that is in no row is a difference that nobody sees.",
+            tool="sql",
+        ),
+        asset_key="fct_period_charges",
         needs="invoices",
     ),
 )

@@ -12,7 +12,7 @@ from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
 
 # A part is judged when it is configured: without invoices there are, rightly, no invoice lines.
-PARTS = ("usage", "use_cases", "invoices", "kpis", "commitments")
+PARTS = ("usage", "use_cases", "invoices", "reports", "kpis", "commitments")
 
 _COST_COLUMNS = ("list_cost_usd", "contracted_cost_usd", "effective_cost_usd")
 
@@ -51,6 +51,7 @@ def suites(*, start_date: date, end_date: date, parts: Collection[str]) -> list[
         "usage": _usage(start_date, end_date),
         "use_cases": _use_cases(start_date, end_date),
         "invoices": _invoices(),
+        "reports": _reports(),
         "kpis": _kpis(),
         "commitments": _capacity(start_date, end_date),
     }
@@ -256,28 +257,78 @@ def _invoices() -> tuple[Suite, ...]:
             _decimal("billed_cost_usd"),
         ),
         _suite(
-            "rpt_invoice_reconciliation",
+            "rpt_reconciliation",
             _filled(),
             _specs.unique(
                 (
+                    "layer_type",
                     "provider_name",
                     "billing_account_id",
                     "billing_period_start_date",
-                    "driver_type",
                     "component_name",
+                    "driver_type",
+                    "bom_layer_type",
+                    "model_id",
+                    "service_tier",
+                    "unit_kind_type",
+                    "commitment_id",
+                    "tagged_use_case_id",
+                    "tagged_team_name",
+                    "cause_type",
+                    "evidence",
                 ),
                 aspect="grain",
-                why="A repeated component is a part of the bill counted twice.",
+                why="A repeated step is a part of the bill counted twice.",
             ),
             _specs.violations(
-                "difference_usd is distinct from billed_cost_usd - ledger_cost_usd",
+                "difference_usd is distinct from billed_cost_usd - compared_cost_usd",
                 aspect="difference_usd",
                 predicate="reconciled",
-                rule="difference_usd is exactly billed minus ledger cost.",
+                rule="difference_usd is exactly billed minus compared cost.",
                 why="Finance signs the difference.",
             ),
         ),
+        _suite(
+            "rpt_billing_periods",
+            _filled(),
+            _specs.unique(
+                ("provider_name", "billing_account_id", "billing_period_start_date"),
+                aspect="grain",
+                why="A repeated period is a bill paid twice.",
+            ),
+            _specs.known(
+                "status_type",
+                ("open", "provisional", "final", "restated"),
+                why="Finance closes its books by these four.",
+            ),
+            _specs.violations(
+                "document_type is not null"
+                " and invoice_usd is distinct from ledger_usd + explained_usd + unexplained_usd",
+                aspect="invoice_usd",
+                predicate="reconciled",
+                rule="The bill is exactly the calls, the named charges and what is unexplained.",
+                why="The ledger is the bill, or it says by how much it is not.",
+            ),
+        ),
     )
+
+
+def _reports() -> tuple[Suite, ...]:
+    return (
+        _suite(
+            "fct_provider_usage",
+            _filled(),
+            _specs.unique(
+                (
+                    "source_name", "provider_name", "billing_account_id", "event_date", "model_name", "model_id",
+                    "service_tier", "region_id", "unit_kind_type", "is_workbench",
+                ),
+                aspect="grain",
+                why="Use that stands twice would look like telemetry that is missing.",
+            ),
+            _not_negative("quantity_units", why="Nobody uses less than nothing."),
+        ),
+    )  # fmt: skip
 
 
 def _kpis() -> tuple[Suite, ...]:

@@ -14,6 +14,7 @@ from dagster_project.gates.expectations import Suite, evaluate_suites
 from dagster_project.gates.gate import GateResult, GateRun
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
+from dagster_project.publish import published_bills, published_spend
 from dagster_project.publish.exports import (
     MANIFEST_NAME,
     differs_from_export,
@@ -21,7 +22,6 @@ from dagster_project.publish.exports import (
     exported_periods,
     period_bounds,
 )
-from dagster_project.publish.published_spend import note_spend, take_back
 from dagster_project.publish.serving import ReplacedDays, build_serving
 from dagster_project.settings import Settings
 from dagster_project.warehouse import restatement
@@ -80,7 +80,8 @@ def serving_assets(
 
         with progress.step("publish", SERVING) as step, open_warehouse(settings) as con:
             _require_finished(con, window)
-            note_spend(con, settings.serving_path, window, published_at=now)
+            published_spend.note_spend(con, settings.serving_path, window, published_at=now)
+            published_bills.note_periods(con, settings.serving_path, published_at=now)
             judged_suites = [_over_window(con, suite, window, daily_tables) for suite in suites]
             manifest = build_serving(
                 warehouse_path=settings.warehouse_path,
@@ -100,7 +101,8 @@ def serving_assets(
                     con, window, requested_until=_run_start(context, now), built_at=datetime.now(UTC)
                 )
             else:
-                take_back(con, published_at=now)
+                published_spend.take_back(con, published_at=now)
+                published_bills.take_back(con, published_at=now)
             step.rows = sum(relation.row_count for relation in manifest.relations if relation.row_count is not None)
         if manifest.is_published:
             yield dg.MaterializeResult(

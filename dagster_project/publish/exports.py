@@ -92,18 +92,35 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         """,
     ),
     ExportTable(
-        name="invoice_reconciliation",
+        name="billing_periods",
         depends_on_other_months=True,
-        description="One row per account and part of an invoice whose billing period begins in the month.",
+        description="One row per account and billing period that begins in the month: how far its bill is explained.",
         sql="""
             select
-                billing_period_start_date, provider_name, billing_account_id, driver_type, component_name,
-                line_count, unconverted_line_count, call_count, unpriced_call_count, unpriced_input_tokens,
-                unpriced_output_tokens, billed_cost_usd, ledger_cost_usd, difference_usd,
-                unreconciled_reason_type
-            from marts.rpt_invoice_reconciliation
+                billing_period_start_date, billing_period_end_date, provider_name, billing_account_id,
+                document_type, status_type, not_final_reason_type, line_count, unconverted_line_count, call_count,
+                unpriced_call_count, invoice_usd, ledger_usd, explained_usd, unexplained_usd, unexplained_share
+            from marts.rpt_billing_periods
             where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
-            order by billing_period_start_date, provider_name, billing_account_id, driver_type, component_name
+            order by billing_period_start_date, provider_name, billing_account_id
+        """,
+    ),
+    ExportTable(
+        name="reconciliation",
+        depends_on_other_months=True,
+        description="One row per step from the calls to a bill whose billing period begins in the month.",
+        sql="""
+            select
+                billing_period_start_date, provider_name, billing_account_id, layer_type, component_name,
+                driver_type, model_id, service_tier, unit_kind_type, commitment_id, tagged_use_case_id,
+                tagged_team_name, status_type, cause_type, line_count, quantity_units, usd_per_unit,
+                compared_cost_usd, billed_cost_usd, difference_usd, evidence
+            from marts.rpt_reconciliation
+            where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
+            order by
+                billing_period_start_date, provider_name, billing_account_id, layer_type, driver_type,
+                component_name, model_id, service_tier, unit_kind_type, commitment_id, tagged_use_case_id,
+                tagged_team_name, bom_layer_type, cause_type, evidence
         """,
     ),
     ExportTable(

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import duckdb
 
+from dagster_project.publish._memory import forget, recall
 from dagster_project.warehouse.calendar import Window
+
+_TABLE = "published_spend"
 
 _DDL = """
 create schema if not exists ops;
@@ -92,12 +95,7 @@ def note_spend(con: duckdb.DuckDBPyConnection, serving_path: Path, window: Windo
     Returns:
         Number of rows added.
     """
-    is_new = not con.execute(
-        "select 1 from information_schema.tables where (table_schema, table_name) = ('ops', 'published_spend')"
-    ).fetchall()
-    con.execute(_DDL)
-    if serving_path.is_file():
-        _follow(con, serving_path, is_new=is_new)
+    recall(con, serving_path, _TABLE, _DDL)
     [(count,)] = con.execute(
         _NEW_DAYS_SQL, {"first": window.first_date, "last": window.last_date, "published_at": published_at}
     ).fetchall()
@@ -106,21 +104,4 @@ def note_spend(con: duckdb.DuckDBPyConnection, serving_path: Path, window: Windo
 
 def take_back(con: duckdb.DuckDBPyConnection, *, published_at: datetime) -> None:
     """Remove what was added for a publication that did not happen."""
-    con.execute("delete from ops.published_spend where published_at = ?", [published_at])
-
-
-def _follow(con: duckdb.DuckDBPyConnection, serving_path: Path, *, is_new: bool) -> None:
-    """Take over what the published file holds, or remove what is later than it."""
-    with duckdb.connect(str(serving_path), read_only=True) as serving:
-        if is_new:
-            known = serving.execute(
-                "select 1 from duckdb_tables() where (schema_name, table_name) = ('ops', 'published_spend')"
-            ).fetchall()
-            if known:
-                con.register("published_rows", serving.sql("from ops.published_spend").to_arrow_table())
-                con.execute("insert into ops.published_spend by name from published_rows")
-                con.unregister("published_rows")
-            return
-        [(published_at,)] = serving.execute("select max(built_at) from ops.publication").fetchall()
-    if published_at is not None:
-        con.execute("delete from ops.published_spend where published_at > ?", [published_at])
+    forget(con, _TABLE, published_at=published_at)

@@ -30,7 +30,7 @@ from dagster_project.publish._files import sync_directory, sync_file
 PUBLISHED_SCHEMAS = ("marts", "analytics")
 
 # What the pipeline remembers and cannot be built again from the landing zone.
-PUBLISHED_RECORDS = ("published_spend",)
+PUBLISHED_RECORDS = ("published_billing_periods", "published_spend")
 
 # DuckDB 1.5 and later open it; a newer format would shut out BI tools that bundle an older engine.
 STORAGE_VERSION = "v1.5.0"
@@ -123,8 +123,9 @@ def build_serving(
 
     Tables are copied in their stored order, without indexes; a view is recreated when everything it reads is
     published too, and stored as a table otherwise; comments go along. `ops.publication` holds one row per
-    relation, `ops.gate_results` every judgement, `ops.published_spend` what was published of each day. Killed at any
-    point, the old file stays, and the next build clears what was left.
+    relation, `ops.gate_results` every judgement, `ops.published_spend` and
+    `ops.published_billing_periods` what was published of each day and of each billing period. Killed at any point,
+    the old file stays, and the next build clears what was left.
 
     Args:
         warehouse_path: The pipeline's own file; only read.

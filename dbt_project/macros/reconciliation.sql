@@ -1,11 +1,8 @@
-{#- What tells one billing period from another. -#}
-{% macro period_columns() -%}
-    {{ return(['provider_name', 'billing_account_id', 'billing_period_start_date']) }}
-{%- endmacro %}
-
-{#- The columns at which what was used is compared with what was billed. -#}
-{% macro compared_columns() -%}
-    {{ return(['model_id', 'service_tier', 'unit_kind_type']) }}
+{#- Columns one below the other, each with the prefix. -#}
+{% macro listed(columns, prefix='') -%}
+    {% for column in columns -%}
+    {{ prefix }}{{ column }}{{ ',\n        ' if not loop.last }}
+    {%- endfor %}
 {%- endmacro %}
 
 {#- Equality of the named columns in which null equals null. -#}
@@ -18,9 +15,9 @@
 
 {#-
     Each row of `details` with the most specific row of `keys` that covers it: a query of both sides' columns, the key's
-    with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A kind
-    that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model goes
-    before kind, kind before tier. `details` has one row per scope, compared columns and `detail_columns`.
+    with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A
+    kind that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model
+    goes before kind, kind before tier. `details` has one row per scope, compared columns and `detail_columns`.
 -#}
 {% macro covered_by(details, keys, scope_columns, detail_columns=[]) -%}
     {%- set kind_rank -%}
@@ -29,7 +26,8 @@
             when keys.unit_kind_type = details.unit_kind_type then 9
             {%- for kind, stand_ins in price_fallbacks().items() %}
             {%- for stand_in in stand_ins %}
-            when details.unit_kind_type = '{{ kind }}' and keys.unit_kind_type = '{{ stand_in }}' then {{ 8 - loop.index }}
+            when details.unit_kind_type = '{{ kind }}' and keys.unit_kind_type = '{{ stand_in }}'
+                then {{ 8 - loop.index }}
             {%- endfor %}
             {%- endfor %}
         end
@@ -88,13 +86,13 @@
     cast(0.005 as decimal(9, 6))
 {%- endmacro %}
 
-{% macro rounding_usd(lines) -%}
-    {{ smallest_rounding_usd() }} * cast(greatest(coalesce({{ lines }}.usd_per_currency_unit, 1), 1) as decimal(18, 12))
+{% macro rounding_usd(prefix='') -%}
+    {{ smallest_rounding_usd() }} * cast(greatest(coalesce({{ prefix }}usd_per_currency_unit, 1), 1) as decimal(18, 12))
 {%- endmacro %}
 
 {#- A bill's line is for a time before the bill's own period. -#}
-{% macro is_before_its_period(lines) -%}
-    coalesce({{ lines }}.charge_period_end_at <= {{ lines }}.billing_period_start_at, false)
+{% macro is_before_its_period(prefix='') -%}
+    coalesce({{ prefix }}charge_period_end_at <= {{ prefix }}billing_period_start_at, false)
 {%- endmacro %}
 
 {#- The cause of a charge that no call and no commitment drives: what its driver says, else what its name does. -#}

@@ -21,6 +21,10 @@ ROWS = {
     "seed_model_aliases": ("mill,mill-big,{},Price page", "model_id"),
     "seed_other_costs": ("seats,licences,{},Gatelane,600.00,2026-03-01,,,Order form", "description"),
     "seed_provider_aliases": ("windmill,{},,Invoice", "provider_name"),
+    "seed_reconciliation_waivers": (
+        "w-1,mill,,2026-03-01,calls,,,{},Ticket 17,Finance,2026-03-09",
+        "cause_type",
+    ),
     "seed_use_cases": ("support,Support,{},Help,Head,One question.,2026-01-01", "team_name"),
 }
 
@@ -111,6 +115,11 @@ def test_allocation_rules_that_cannot_hold_are_refused_with_the_rows(gate: str, 
     name = f"reference__seed_allocation_rules_{gate}"
     assert failed == {name}
     assert company.warehouse_rows(f"select * from ({judged[name].compiled_sql}) order by all") == shown
+
+
+def test_waiver_that_names_no_declared_cause_is_refused(judged: dict[str, NodeResult]):
+    gate = judged["reference__seed_reconciliation_waivers_cause_type_known"]
+    assert (gate.status, gate.failures) == ("fail", 2)
 
 
 def test_gate_of_reference_data_without_a_repeated_key_passes(judged: dict[str, NodeResult]):

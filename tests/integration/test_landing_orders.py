@@ -27,7 +27,12 @@ pytestmark = pytest.mark.integration
 TUESDAY = date(2026, 3, 3)
 CALL_ID = f"{TUESDAY}-10-0"
 # Exports of bills have names without an order; there the one that landed last counts.
-OF_BILLS = {"marts.fct_invoice_lines", "marts.rpt_invoice_reconciliation"}
+OF_BILLS = {
+    "marts.fct_invoice_lines",
+    "marts.fct_period_charges",
+    "marts.rpt_reconciliation",
+    "marts.rpt_billing_periods",
+}
 EARLIER, LATER = f"{TUESDAY}", f"{TUESDAY}-corrected"
 
 

@@ -1,6 +1,7 @@
 """The published tables recover every truth that is planted in the demo company's feeds."""
 
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -358,61 +359,270 @@ def test_commitments_cost_what_was_bought_and_show_the_units_that_nobody_uses(no
 # ---- invoices
 
 
-def _components(novaspark: NovaSpark, invoice: InvoiceTruth) -> dict[str, tuple[Any, ...]]:
+def _steps(novaspark: NovaSpark, invoice: InvoiceTruth) -> dict[tuple[str, str | None], tuple[Decimal, Decimal, int]]:
+    """What calls cost, what is billed and how many lines say so, by component and cause; what is matched has none."""
     rows = novaspark.rows(
         """
-        select component_name, driver_type, billed_cost_usd, ledger_cost_usd, difference_usd, line_count
-        from marts.rpt_invoice_reconciliation
-        where provider_name = $provider and billing_period_start_date = $month
+        select component_name, cause_type, sum(compared_cost_usd), sum(billed_cost_usd), sum(line_count)
+        from marts.rpt_reconciliation
+        where layer_type = 'calls_to_bill' and provider_name = $provider and billing_period_start_date = $month
+        group by all
         """,
         {"provider": invoice.provider_name, "month": invoice.period_month},
     )
-    return {row[0]: row[1:] for row in rows}
+    return {row[:2]: row[2:] for row in rows}
 
 
 def test_every_invoice_adds_up_to_the_cent(novaspark: NovaSpark):
-    totals = dict(novaspark.rows("select invoice_id, sum(billed_cost_usd) from marts.fct_invoice_lines group by all"))
+    totals = dict(
+        novaspark.rows(
+            "select invoice_id, sum(billed_cost_usd) from marts.fct_invoice_lines where is_bill group by all"
+        )
+    )
     assert totals == {invoice.invoice_id: invoice.total_usd for invoice in novaspark.truths.invoices}
     for invoice in novaspark.truths.invoices:
-        assert sum(row[1] for row in _components(novaspark, invoice).values()) == invoice.total_usd
+        assert sum(step[1] for step in _steps(novaspark, invoice).values()) == invoice.total_usd
 
 
-def test_call_lines_reconcile_with_the_ledger_to_their_rounding(novaspark: NovaSpark):
+def test_every_month_closes_to_the_cent_with_nothing_unexplained(novaspark: NovaSpark):
+    for invoice in novaspark.truths.invoices:
+        [(effective,)] = novaspark.rows(
+            """
+            select coalesce(sum(effective_cost_usd), 0) from marts.fct_calls
+            where provider_name = $provider and date_trunc('month', event_date) = $month
+            """,
+            {"provider": invoice.provider_name, "month": invoice.period_month},
+        )
+        [(charges,)] = novaspark.rows(
+            """
+            select sum(charge_usd) from marts.fct_period_charges
+            where provider_name = $provider and billing_period_start_date = $month
+            """,
+            {"provider": invoice.provider_name, "month": invoice.period_month},
+        )
+        assert effective + charges == invoice.total_usd
+        assert novaspark.rows(
+            """
+            select invoice_usd, ledger_usd, explained_usd, unexplained_usd, unexplained_share
+            from marts.rpt_billing_periods
+            where provider_name = $provider and billing_period_start_date = $month
+            """,
+            {"provider": invoice.provider_name, "month": invoice.period_month},
+        ) == [(invoice.total_usd, effective, charges, Decimal(0), 0.0)]
+
+
+def test_call_lines_differ_from_the_ledger_by_their_rounding_alone(novaspark: NovaSpark):
     for invoice in novaspark.truths.invoices:
         if not invoice.call_line_count:
             continue
-        _, billed, ledger, difference, line_count = _components(novaspark, invoice)["calls"]
-        assert (billed, ledger, line_count) == (
-            invoice.call_lines_usd,
-            invoice.contracted_cost_usd,
-            invoice.call_line_count,
+        steps = {cause: step for (name, cause), step in _steps(novaspark, invoice).items() if name == "calls"}
+        assert set(steps) == {None, "rounding"}
+        assert steps[None] == (invoice.contracted_cost_usd, invoice.contracted_cost_usd, invoice.call_line_count)
+        assert steps["rounding"][1] == invoice.call_lines_usd - invoice.contracted_cost_usd
+        assert abs(steps["rounding"][1]) <= invoice.call_line_count * Decimal("0.005")
+
+
+def test_each_call_line_is_matched_with_its_own_model_tier_and_kind(novaspark: NovaSpark):
+    """A line is rounded by half a cent at most, and the units of every key agree with the bill's."""
+    [(keys, coarse, worst)] = novaspark.rows(
+        """
+        select count(*), count(*) filter (where model_id is null or service_tier is null or unit_kind_type is null),
+            max(abs(difference_usd) / greatest(lines, 1))
+        from (
+            select *, sum(line_count) over (
+                partition by provider_name, billing_period_start_date, model_id, service_tier, unit_kind_type
+            ) as lines
+            from marts.rpt_reconciliation
+            where layer_type = 'calls_to_bill' and component_name = 'calls'
         )
-        assert difference == billed - ledger
-        assert abs(difference) <= line_count * Decimal("0.005")
+        """
+    )
+    assert keys > 0
+    assert (coarse, worst <= 0.005) == (0, True)
 
 
-def test_commitment_lines_reconcile_with_what_was_bought(novaspark: NovaSpark):
+def test_bought_capacity_is_used_idle_or_unallocated_on_the_bill(novaspark: NovaSpark):
     for invoice in novaspark.truths.invoices:
         bought = [item for item in novaspark.truths.commitments if item.provider_name == invoice.provider_name]
         if not bought:
             continue
-        _, billed, ledger, _, _ = _components(novaspark, invoice)["commitment"]
-        assert billed == sum(line.amount_usd for line in invoice.purchase_lines)
-        assert ledger == sum(item.period_cost_usd for item in bought)
+        steps = {cause: step for (name, cause), step in _steps(novaspark, invoice).items() if name == "commitment"}
+        billed = sum(line.amount_usd for line in invoice.purchase_lines)
+        assert sum(step[1] for step in steps.values()) == billed
+        assert set(steps) <= {None, "idle_capacity", "unallocated_capacity", "rounding"}
+        rounding = steps.get("rounding", (0, Decimal(0), 0))[1]
+        assert abs(rounding) <= len(invoice.purchase_lines) * Decimal("0.005")
 
 
-def test_whatever_no_call_explains_is_a_row_under_its_own_name(novaspark: NovaSpark):
+def test_whatever_no_call_explains_is_a_charge_under_its_own_name(novaspark: NovaSpark):
+    causes = {"Tax": "tax", "Credit": "credit"}
     for invoice in novaspark.truths.invoices:
-        others = {name: row[1:3] for name, row in _components(novaspark, invoice).items() if row[0] == "other"}
-        assert others == {line.description: (line.amount_usd, None) for line in invoice.other_lines}
+        others = {
+            (name, cause): step[1]
+            for (name, cause), step in _steps(novaspark, invoice).items()
+            if name not in {"calls", "commitment"}
+        }
+        planted = novaspark.truths.invoice_difference.line_name
+        assert others == {
+            (
+                line.description,
+                "workbench_use" if line.description == planted else causes.get(line.charge_category, "other_service"),
+            ): line.amount_usd
+            for line in invoice.other_lines
+        }
 
 
-def test_planted_invoice_difference_is_the_named_line(novaspark: NovaSpark):
+def test_planted_invoice_difference_is_named_by_its_cause(novaspark: NovaSpark):
     truth = novaspark.truths.invoice_difference
     assert novaspark.rows(
         """
-        select billed_cost_usd, ledger_cost_usd from marts.rpt_invoice_reconciliation
-        where provider_name = $provider and billing_period_start_date = $month and component_name = $line
-        """,
-        {"provider": truth.provider_name, "month": truth.period_month, "line": truth.line_name},
-    ) == [(truth.amount_usd, None)]
+        select provider_name, billing_period_start_date, component_name, charge_usd from marts.fct_period_charges
+        where cause_type = 'workbench_use'
+        """
+    ) == [(truth.provider_name, truth.period_month, truth.line_name, truth.amount_usd)]
+
+
+def test_months_that_have_ended_are_final_and_the_running_one_is_open(novaspark: NovaSpark):
+    [(as_of,)] = novaspark.rows("select distinct cast(as_of as date) from ops.publication")
+    for invoice in novaspark.truths.invoices:
+        month_end = (invoice.period_month + timedelta(days=32)).replace(day=1)
+        [(status, reason)] = novaspark.rows(
+            """
+            select status_type, not_final_reason_type from marts.rpt_billing_periods
+            where provider_name = $provider and billing_period_start_date = $month
+            """,
+            {"provider": invoice.provider_name, "month": invoice.period_month},
+        )
+        expected = ("final", None) if month_end + timedelta(days=3) <= as_of else ("open", "period_not_ended")
+        assert (status, reason) == expected
+
+
+def test_unpriced_calls_of_a_period_are_counted_beside_its_figures(novaspark: NovaSpark):
+    [(unpriced,)] = novaspark.rows("select count(*) from marts.fct_calls where pricing_status_type = 'unpriced'")
+    assert unpriced > 0
+    assert novaspark.rows("select sum(unpriced_call_count) from marts.rpt_billing_periods") == [(unpriced,)]
+
+
+def test_lines_of_a_bill_have_their_layer_and_their_tags(novaspark: NovaSpark):
+    found = novaspark.rows(
+        """
+        select provider_name, component_name, bom_layer_type, tagged_use_case_id, tagged_team_name
+        from marts.fct_invoice_lines where is_bill and driver_type not in ('calls', 'commitment')
+        """
+    )
+    assert sorted(found, key=str) == sorted(
+        (
+            (
+                invoice.provider_name,
+                line.description,
+                line.bom_layer_type,
+                line.tagged_use_case_id,
+                line.tagged_team_name,
+            )
+            for invoice in novaspark.truths.invoices
+            for line in invoice.other_lines
+        ),
+        key=str,
+    )
+
+
+def test_call_lines_of_a_bill_say_model_tier_and_kind(novaspark: NovaSpark):
+    rows = novaspark.rows(
+        """
+        select sku_id, model_name, model_id is null, service_tier, unit_kind_type, bom_layer_type
+        from marts.fct_invoice_lines where is_bill and driver_type = 'calls'
+        """
+    )
+    assert rows
+    for sku_id, model_name, is_unresolved, service_tier, unit_kind, layer in rows:
+        model, tier, metered = sku_id.rsplit("/", 2)
+        is_embedding = model == "text-embedding-3-small"
+        kind, expected_layer = ("embedding", "embeddings") if is_embedding else (metered, "model_calls")
+        assert (model_name, is_unresolved, service_tier, unit_kind, layer) == (model, False, tier, kind, expected_layer)
+
+
+def test_invoice_in_euros_counts_at_the_rate_of_its_month_and_equals_its_stated_total(novaspark: NovaSpark):
+    # 480.00 + 1,250.00 EUR in July, at 1.08: 1,868.40 USD.
+    assert novaspark.rows(
+        """
+        select invoice_id, sum(billed_cost_in_billing_currency), max(usd_per_currency_unit), sum(billed_cost_usd)
+        from marts.fct_invoice_lines
+        where billing_currency_code = 'EUR' and billing_period_start_date = date '2026-07-01' group by all
+        """
+    ) == [("ag-novaspark-202607", Decimal("1730.00"), Decimal("1.08"), Decimal("1868.40"))]
+    assert novaspark.warehouse_rows(
+        """
+        select invoice_id, unreconciled_reason_type from intermediate.int_billing__invoice_totals
+        where unreconciled_reason_type is null or unreconciled_reason_type <> 'no_total'
+        """
+    ) == [("ag-novaspark-202607", None)]
+
+
+# ---- providers' reports
+
+
+def test_usage_reports_are_the_planted_units_by_model_tier_and_kind(novaspark: NovaSpark):
+    for report in novaspark.truths.reports:
+        found = novaspark.rows(
+            """
+            select model_id || '/' || coalesce(service_tier, 'standard') || '/' || unit_kind_type, sum(quantity_units)
+            from marts.fct_provider_usage
+            where provider_name = $provider and billing_account_id = $account
+                and date_trunc('month', event_date) = $month
+            group by all
+            """,
+            {
+                "provider": report.provider_name,
+                "account": report.billing_account_id,
+                "month": report.period_month,
+            },
+        )
+        assert dict(found) == report.units_by_meter
+
+
+def test_reports_and_calls_differ_by_the_workbench_and_by_what_was_late(novaspark: NovaSpark):
+    late, workbench = novaspark.truths.late_usage, novaspark.truths.workbench
+    differences = novaspark.rows(
+        """
+        with reported as (
+            select event_date, model_id, coalesce(service_tier, 'standard') as tier, unit_kind_type,
+                sum(quantity_units) as units
+            from marts.fct_provider_usage where unit_kind_type <> 'embedding' group by all
+        ),
+        wide as (
+            select event_date, model_id, service_tier as tier, sum(input_tokens) as input,
+                sum(cache_read_tokens) as cache_read, sum(output_tokens + reasoning_tokens) as output
+            from marts.fct_calls where provider_name = 'openai' and embedding_tokens = 0 group by all
+        ),
+        called as (unpivot wide on input, cache_read, output into name unit_kind_type value units)
+        select event_date, unit_kind_type, cast(coalesce(reported.units, 0) - coalesce(called.units, 0) as bigint)
+        from reported full join called using (event_date, model_id, tier, unit_kind_type)
+        where coalesce(reported.units, 0) <> coalesce(called.units, 0)
+        """
+    )
+    expected: Counter[tuple[Any, str]] = Counter()
+    for kind, units in late.units_by_kind.items():
+        expected[late.day, kind] -= units
+        expected[late.reported_day, kind] += units
+    for kind, units in workbench.units_by_kind.items():
+        expected[workbench.day, kind] += units
+    assert {(day, kind): units for day, kind, units in differences} == {
+        place: units for place, units in expected.items() if units
+    }
+    assert novaspark.rows(
+        "select event_date, unit_kind_type, quantity_units from marts.fct_provider_usage where is_workbench order by 2"
+    ) == [(workbench.day, kind, units) for kind, units in sorted(workbench.units_by_kind.items())]
+
+
+def test_cost_reports_are_evidence_beside_the_invoices_and_add_nothing_to_them(novaspark: NovaSpark):
+    found = novaspark.rows(
+        """
+        select billing_period_start_date, sum(billed_cost_usd), bool_or(is_bill), bool_and(model_id is not null)
+        from marts.fct_invoice_lines where document_type = 'cost_report' and driver_type = 'calls' group by all
+        """
+    )
+    # Storage is in the cost report too, and no line of a call.
+    storage = Decimal("96.30")
+    assert sorted(found) == sorted(
+        (report.period_month, report.cost_usd - storage, False, True) for report in novaspark.truths.reports
+    )

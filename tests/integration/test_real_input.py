@@ -166,7 +166,7 @@ def test_stage_holds_the_bill_to_its_last_digit(real: RealRun, relation: str, co
 def test_published_bill_is_complete_to_its_last_digit(real: RealRun):
     lines = "select count(*), sum(billed_cost_usd) from marts.fct_invoice_lines"
     assert real.serving(lines) == [(BILL_LINES, BILLED_USD)]
-    parts = "select sum(line_count), sum(billed_cost_usd) from marts.rpt_invoice_reconciliation"
+    parts = "select sum(line_count), sum(billed_cost_usd) from marts.rpt_reconciliation"
     assert real.serving(parts) == [(BILL_LINES, BILLED_USD)]
 
 

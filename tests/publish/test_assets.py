@@ -105,7 +105,8 @@ def settings(tmp_path: Path) -> Settings:
         con.execute("update marts.rpt_daily_spend set event_date = date '2026-03-31'")
         con.execute("update marts.rpt_daily_spend set event_date = date '2026-04-01' where use_case_id = 'b'")
         con.execute("update marts.rpt_use_case_unit_economics set started_date = date '2026-03-31'")
-        con.execute("update marts.rpt_invoice_reconciliation set billing_period_start_date = date '2026-02-01'")
+        con.execute("update marts.rpt_reconciliation set billing_period_start_date = date '2026-02-01'")
+        con.execute("update marts.rpt_billing_periods set billing_period_start_date = date '2026-02-01'")
         con.execute("update marts.fct_invoice_lines set billing_period_start_date = date '2026-02-01'")
     with open_warehouse(settings) as con:
         restatement.note_days(con, calendar=CALENDAR, now=NOON - timedelta(hours=1))
@@ -165,7 +166,7 @@ def test_month_before_the_first_day_is_built_with_it(settings: Settings):
         ("update marts.fct_invoice_lines set billed_cost_usd = 1 where invoice_line_id = 'l-3'", ["2026-02"]),
         ("update marts.fct_invoice_lines set billing_period_start_date = date '2026-04-01'", ["2026-02", "2026-04"]),
         ("delete from marts.fct_invoice_lines", ["2026-02"]),
-        ("update marts.rpt_invoice_reconciliation set unpriced_call_count = 2", ["2026-02"]),
+        ("update marts.rpt_billing_periods set status_type = 'restated'", ["2026-02"]),
         # An instance of 31 March lasts into April.
         ("update marts.rpt_use_case_unit_economics set cost_usd = 3", ["2026-03"]),
         ("update marts.rpt_use_case_leaderboard set cost_usd = 3", []),

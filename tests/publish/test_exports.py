@@ -64,16 +64,24 @@ SERVING_SQL = """
             cast(0.6 as double) as cost_usd_per_costed_success, cast(22 as decimal(38, 9)) as value_usd,
             cast(20 as decimal(38, 15)) as margin_usd, cast(10 as double) as roi_share,
             date '2026-09-01' as first_started_date, date '2026-09-30' as last_started_date;
-    create table marts.rpt_invoice_reconciliation as
-        select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
-            'acct' as billing_account_id, 'calls' as driver_type,
-            'Grüße' as component_name, cast(2 as bigint) as line_count,
+    create table marts.rpt_reconciliation as
+        select date '2026-09-01' as billing_period_start_date, 'calls_to_bill' as layer_type,
+            'openai' as provider_name, 'acct' as billing_account_id, 'other' as driver_type, 'egress' as bom_layer_type,
+            'Grüße' as component_name, cast(null as varchar) as model_id, cast(null as varchar) as service_tier,
+            cast(null as varchar) as unit_kind_type, cast(null as varchar) as commitment_id,
+            cast(null as varchar) as tagged_use_case_id, cast(null as varchar) as tagged_team_name,
+            'explained' as status_type, 'other_service' as cause_type, cast(2 as bigint) as line_count,
+            cast(null as decimal(28, 3)) as quantity_units, cast(null as decimal(38, 15)) as usd_per_unit,
+            cast(0 as decimal(38, 18)) as compared_cost_usd, cast(386560 as decimal(38, 18)) as billed_cost_usd,
+            cast(386560 as decimal(38, 18)) as difference_usd, cast(null as varchar) as evidence;
+    create table marts.rpt_billing_periods as
+        select date '2026-09-01' as billing_period_start_date, date '2026-10-01' as billing_period_end_date,
+            'openai' as provider_name, 'acct' as billing_account_id, 'invoice' as document_type,
+            'final' as status_type, cast(null as varchar) as not_final_reason_type, cast(5 as bigint) as line_count,
             cast(0 as bigint) as unconverted_line_count, cast(9 as bigint) as call_count,
-            cast(1 as bigint) as unpriced_call_count, cast(1445 as bigint) as unpriced_input_tokens,
-            cast(220 as bigint) as unpriced_output_tokens, cast(null as varchar) as unreconciled_reason_type,
-            cast(847000 as decimal(38, 15)) as billed_cost_usd, cast(460440 as decimal(38,
-            15)) as ledger_cost_usd,
-            cast(386560 as decimal(38, 15)) as difference_usd;
+            cast(1 as bigint) as unpriced_call_count, cast(847000 as decimal(38, 18)) as invoice_usd,
+            cast(460440 as decimal(38, 18)) as ledger_usd, cast(386560 as decimal(38, 18)) as explained_usd,
+            cast(0 as decimal(38, 18)) as unexplained_usd, cast(0 as double) as unexplained_share;
     create table marts.rpt_capacity_utilization as
         select date '2026-09-30' as event_date, 'azure' as provider_name, 'pool' as commitment_id,
             'deployment' as allocation_type, 'd-1' as deployment_id,
@@ -246,7 +254,7 @@ def test_csv_follows_rfc_4180_and_comes_back_as_it_was(serving_path: Path, expor
     raw = (exports_dir / "2026-09" / "leaderboard.csv").read_bytes()
     assert raw.count(b"\r\n") == 2
     assert b'"Support, ""first line"""' in raw
-    assert "Grüße".encode() in (exports_dir / "2026-09" / "invoice_reconciliation.csv").read_bytes()
+    assert "Grüße".encode() in (exports_dir / "2026-09" / "reconciliation.csv").read_bytes()
     raw_lines = (exports_dir / "2026-09" / "invoice_lines.csv").read_bytes()
     # Null is nothing between commas, an empty text is two quotes.
     assert b',API,"",,us,,' in raw_lines

@@ -5,7 +5,7 @@ days as (
         provider_name,
         billing_account_id,
         event_date
-    from {{ ref('int_allocation__daily_charges') }}
+    from {{ ref('int_reconciliation__daily_usage') }}
 ),
 
 ranked as (

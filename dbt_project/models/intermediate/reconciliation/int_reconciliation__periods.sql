@@ -26,13 +26,13 @@ rivals as (
         bills.provider_name,
         bills.billing_account_id,
         bills.billing_period_start_date,
-        count(distinct others.billing_account_id) = 1 as is_only_account
+        count(distinct rival_bills.billing_account_id) = 1 as is_only_account
     from bills
-    inner join bills as others
+    inner join bills as rival_bills
         on
-            bills.provider_name = others.provider_name
-            and bills.billing_period_start_date < others.billing_period_end_date
-            and bills.billing_period_end_date > others.billing_period_start_date
+            bills.provider_name = rival_bills.provider_name
+            and bills.billing_period_start_date < rival_bills.billing_period_end_date
+            and bills.billing_period_end_date > rival_bills.billing_period_start_date
     group by bills.provider_name, bills.billing_account_id, bills.billing_period_start_date
 ),
 
@@ -49,7 +49,7 @@ days as (
         provider_name,
         billing_account_id,
         event_date
-    from {{ ref('int_allocation__daily_charges') }}
+    from {{ ref('int_reconciliation__daily_usage') }}
 ),
 
 -- Days on which an account has calls and no bill of its own: they are of the provider's period, else of the month.
@@ -89,7 +89,7 @@ provider_periods as (
     left join billed
         on
             unbilled_days.provider_name = billed.provider_name
-            and billed.billing_period_start_date <= unbilled_days.event_date
+            and unbilled_days.event_date >= billed.billing_period_start_date
     group by unbilled_days.provider_name, unbilled_days.billing_account_id, unbilled_days.event_date
 ),
 

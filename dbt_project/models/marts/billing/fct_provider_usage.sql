@@ -1,3 +1,7 @@
+{%- set result_columns = [
+    'source_name', 'provider_name', 'billing_account_id', 'event_date', 'model_name', 'service_tier', 'region_id',
+    'is_workbench', 'request_count',
+] -%}
 with
 
 results as (
@@ -16,9 +20,19 @@ resolved as (
 
 kinds as (
     select
-        results.*,
-        {{ exploded_entries('results.quantities') }} as entry
-    from results
+        {% for column in result_columns -%}
+        {{ column }},
+        {% endfor -%}
+        entry.key as unit_kind_type,
+        entry.value as quantity_units
+    from (
+        select
+            {% for column in result_columns -%}
+            {{ column }},
+            {% endfor -%}
+            {{ exploded_entries('quantities') }} as entry
+        from results
+    ) as exploded
 ),
 
 named as (
@@ -32,8 +46,8 @@ named as (
         kinds.service_tier,
         kinds.region_id,
         kinds.is_workbench,
-        kinds.entry.key as unit_kind_type,
-        kinds.entry.value as quantity_units,
+        kinds.unit_kind_type,
+        kinds.quantity_units,
         kinds.request_count
     from kinds
     left join provider_aliases on lower(kinds.provider_name) = provider_aliases.reported_provider_name
