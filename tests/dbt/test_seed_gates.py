@@ -89,10 +89,10 @@ WRONG_RULES = {
         [("condition_broken", "one", "2026-01-01")],
     ),
     "methods_known": (
-        ["one,1,,,,,,driver,phase_of_the_moon,,,,,2026-01-01,,", "two,2,,,,,,fixed,,,support,,,2026-01-01,,"],
+        ["one,1,,,,,,driver,phase_of_the_moon,,,,,2026-01-01,,", "two,2,,,,,,direct,,,support,,0.5,2026-01-01,,"],
         [
             ("condition_broken", "one", "driver", "phase_of_the_moon", None, None, None, None, "2026-01-01", None),
-            ("condition_broken", "two", "fixed", None, None, "support", None, None, "2026-01-01", None),
+            ("condition_broken", "two", "direct", None, None, "support", None, "0.500000000", "2026-01-01", None),
         ],
     ),
 }

@@ -100,10 +100,6 @@ LEDGER = """
         ('calls', date '2026-07-02', 'request', 1, 0.003, 0.002, 0.002)
     ) as t (source_name, event_date, unit_kind_type, call_count, list, contracted, effective);
 
-    create table marts.fct_period_charges as
-    select 'openai' as provider_name, 'acme' as billing_account_id, date '2026-07-01' as billing_period_start_date,
-        cast(unnest([90, 10.000000001]) as decimal(38, 18)) as charge_usd;
-
     create table reference.seed_other_costs as
     select 'staff' as vendor_name, date '2026-07-01' as period_month, cast(18.50 as decimal(18, 2)) as amount_usd;
 
@@ -111,8 +107,8 @@ LEDGER = """
     select provider_name, account as billing_account_id, date '2026-07-01' as billing_period_start_date, cause_type,
         use_case_id, cast(cost as decimal(38, 18)) as allocated_cost_usd
     from (values
-        ('openai', 'acme', 'other_service', 'support', 60), ('openai', 'acme', 'other_service', 'search', 30),
-        ('openai', 'acme', 'tax', null, 10.000000001), ('staff', null, 'other_cost', 'search', 18.5),
+        ('openai', 'acme', 'tax', 'support', 12), ('openai', 'acme', 'tax', 'search', 8.25422672899),
+        ('openai', 'acme', 'rounding', null, 0.01), ('staff', null, 'other_cost', 'search', 18.5),
         ('openai', 'acme', null, 'support', 0.254), ('openai', 'other', null, null, 0.002)
     ) as t (provider_name, account, cause_type, use_case_id, cost);
 
@@ -263,7 +259,7 @@ BREACHES: list[tuple[str, str, int]] = [
     # Both days of both sources.
     (DAILY, "update intermediate.int_allocation__daily_charges set source_name = 'own' where source_name = 'calls'", 4),
     (DAILY, "update marts.fct_calls set list_cost_usd = 0.0031 where call_id = 'c'", 2),
-    (ALLOCATIONS, "delete from marts.fct_cost_allocations where use_case_id is null and cause_type = 'tax'", 1),
+    (ALLOCATIONS, "delete from marts.fct_cost_allocations where cause_type = 'rounding'", 1),
     (ALLOCATIONS, "insert into marts.fct_cost_allocations from marts.fct_cost_allocations where cause_type is null", 1),
     (
         ALLOCATIONS,
