@@ -43,7 +43,10 @@ INVOICE_HEADER = (
     "ConsumedUnit,InvoiceId,InvoiceIssuerName,ProviderName,ServiceCategory,ServiceName"
 )
 SEED_HEADERS = {
-    "seed_budgets": "budget_id,scope_type,scope_id,period_month,budget_usd",
+    "seed_allocation_rules": "rule_id,rule_order,provider_pattern,account_pattern,component_pattern,layer_pattern,"
+    "cause_pattern,method_type,driver_name,driver_scope_type,use_case_id,team_name,share,valid_from,valid_to,evidence",
+    "seed_budgets": "budget_id,scope_type,scope_id,period_start_date,period_end_date,budget_usd,warning_share,"
+    "valid_from,evidence",
     "seed_capacity_throughputs": "provider_name,unit_name,model_id,direction,input_tokens_per_minute_per_unit,"
     "cache_read_token_weight,output_token_weight,minimum_units,unit_increment,enforcement_window_s,valid_from,valid_to,"
     "evidence",
@@ -54,6 +57,11 @@ SEED_HEADERS = {
     "seed_deployment_candidates": "use_case_id,candidate_id,candidate_type,provider_name,model_id,"
     "usd_per_instance_hour,input_tokens_per_s_per_instance,output_token_weight,minimum_instance_count,"
     "spare_instance_count,operations_usd_per_day,expected_failover_share,evidence",
+    "seed_other_costs": "cost_id,layer_type,description,vendor_name,amount_usd,period_month,use_case_id,team_name,"
+    "evidence",
+    "seed_exchange_rates": "pricing_currency,valid_from_date,usd_per_currency_unit,evidence",
+    "seed_invoice_totals": "provider_name,billing_account_id,invoice_id,billing_currency_code,"
+    "total_in_billing_currency,evidence",
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
     "seed_model_aliases": "provider_name,model_name,model_id,evidence",
     "seed_provider_aliases": "reported_provider_name,provider_name,fallback_provider_name,evidence",
