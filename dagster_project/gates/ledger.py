@@ -155,7 +155,7 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
             subject="fct_capacity_hours",
             aspect="costs",
             predicate="conserved",
-            rule="Per day, a commitment's hours cost what was bought and run, a deployment's calls what was used of it.",
+            rule="Per day, a commitment's hours cost what was bought and run, a deployment's calls what they used.",
             why="Bought capacity is paid for in full, and each part of it once.",
             tool="sql",
         ),

@@ -19,11 +19,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 from filelock import FileLock
@@ -207,7 +207,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         name="showback",
         depends_on_other_months=True,
         statement_column="team_name",
-        description="One row per team, product, use case, environment, customer, provider and layer of the month's bills.",
+        description="One row per team, product, use case, environment, customer, provider and layer of a month's bill.",
         sql="""
             select
                 period_month_date, team_name, product_name, use_case_id, environment_name, customer_id, provider_name,
@@ -322,7 +322,7 @@ class ExportFile:
     """
 
     name: str
-    file_format: Literal["parquet", "csv", "xlsx"]
+    file_format: str
     tables: tuple[str, ...]
     row_count: int
     file_bytes: int
@@ -564,8 +564,8 @@ def _write_tables(
         csv_path = directory / f"{table.path}.csv"
         _write_csv(content, csv_path)
         totals = content.totals_usd()
-        files.append(_file(directory, parquet_path, "parquet", (table.name,), content.row_count, totals))
-        files.append(_file(directory, csv_path, "csv", (table.name,), content.row_count, totals))
+        files.append(_file(directory, parquet_path, (table.name,), content.row_count, totals))
+        files.append(_file(directory, csv_path, (table.name,), content.row_count, totals))
     return files
 
 
@@ -725,7 +725,7 @@ def _write_workbook(
         ]
         _workbook.write(path, sheets, cover=cover, created_at=built_at)
     row_count = sum(content.row_count for content in contents.values())
-    return _file(directory, path, "xlsx", tuple(table.name for table in sheet_tables), row_count, {})
+    return _file(directory, path, tuple(table.name for table in sheet_tables), row_count, {})
 
 
 def _write_statements(
@@ -743,13 +743,13 @@ def _write_statements(
     files = []
     with contextlib.closing(duckdb.connect()) as con:
         first, first_column = stated[0]
-        source = f"read_parquet({_literal(directory / f'{first.name}.parquet')})"
+        source = f"read_parquet({_literal(directory / f'{first.path}.parquet')})"
         owners = con.execute(f'select distinct "{first_column}" from {source} order by 1 nulls last').fetchall()
         names = statement_names([owner for (owner,) in owners])
         for owner, name in names.items():
             is_owner = "is null" if owner is None else f"= {_text_literal(owner)}"
             contents = {
-                table: _Content(con, directory / f"{table.name}.parquet", f'"{column}" {is_owner}')
+                table: _Content(con, directory / f"{table.path}.parquet", f'"{column}" {is_owner}')
                 for table, column in stated
                 # What nobody is named for is one table's remainder; another's rows without an owner are no one's.
                 if owner is not None or table is first
@@ -769,8 +769,8 @@ def _write_statements(
             _workbook.write(path, sheets, cover=lines, created_at=built_at)
             row_count = sum(content.row_count for content in contents.values())
             totals = contents[first].totals_usd()
-            written = _file(path, "xlsx", tuple(table.name for table in contents), row_count, totals)
-            files.append(replace(written, name=f"{STATEMENTS_DIR_NAME}/{path.name}"))
+            names_of_tables = tuple(table.name for table in contents)
+            files.append(_file(directory, path, names_of_tables, row_count, totals))
     sync_directory(folder)
     return files
 
@@ -799,7 +799,6 @@ def statement_names(owners: Sequence[str | None]) -> dict[str | None, str]:
 def _file(
     directory: Path,
     path: Path,
-    file_format: Literal["parquet", "csv", "xlsx"],
     tables: tuple[str, ...],
     row_count: int,
     totals: dict[str, str | None],
@@ -807,7 +806,7 @@ def _file(
     sync_file(path)
     return ExportFile(
         name=path.relative_to(directory).as_posix(),
-        file_format=file_format,
+        file_format=path.suffix.removeprefix("."),
         tables=tables,
         row_count=row_count,
         file_bytes=path.stat().st_size,
