@@ -1,6 +1,6 @@
--- Per commitment and day the hours cost what was bought and run; per deployment and day what was used is what its
--- calls were given. Bought cost is reckoned from the reference data anew: units times price times minutes over 60, less what a
--- part of an hour loses to whole nano-dollars.
+-- Per commitment and day the hours cost what was bought and run; per deployment and day what was used is what its calls
+-- were given. Bought cost is reckoned from the reference data anew: units times price times minutes over 60, less what
+-- a part of an hour loses to whole nano-dollars.
 with
 
 hours as (
