@@ -408,6 +408,79 @@ FOCUS_FILES_CHARGES = Suite(
     ),
 )
 
+_COSTS_COLUMNS = (
+    "bucket_start_at", "bucket_end_at", "billing_account_id", "line_name", "token_type", "model_name", "service_tier",
+    "amount", "currency", "quantity", "quantity_unit",
+)  # fmt: skip
+
+
+def _reported(subject: str, *columns: str) -> tuple[ExpectationSpec, ...]:
+    """What holds for the buckets of every provider's report."""
+    return (
+        *_landed(*columns, day_of="bucket_start_at"),
+        _specs.present("bucket_end_at", why="Which buckets are of the same time is read from both ends."),
+        _specs.present(
+            "billing_account_id", why=f"The {subject} is compared with calls and bills per billing account."
+        ),
+        _specs.violations(
+            "coalesce(bucket_end_at <= bucket_start_at or bucket_end_at > bucket_start_at + interval 1 day, false)",
+            aspect="bucket",
+            predicate="within_range",
+            rule="A bucket is longer than nothing and at most a day.",
+            why="Use of several days in one number belongs to none of them.",
+        ),
+    )
+
+
+def _costs_suite(kind: str) -> Suite:
+    """What holds for providers' cost reports."""
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_costs",
+        relation=f"raw.raw_{kind}__costs",
+        day_column="event_date",
+        specs=(
+            *_reported("cost report", *_COSTS_COLUMNS),
+            _specs.present("amount", why="It is the figure that the invoice will charge."),
+            _specs.present("currency", why="An amount without a currency cannot be added."),
+        ),
+    )
+
+
+OPENAI_COSTS_COSTS = _costs_suite("openai_costs")
+ANTHROPIC_COSTS_COSTS = _costs_suite("anthropic_costs")
+
+_OPENAI_USAGE_BUCKETS_COLUMNS = (
+    "bucket_start_at", "bucket_end_at", "billing_account_id", "endpoint_type", "model_name", "service_tier", "is_batch",
+    "has_api_keys", "api_key_id", "input_tokens", "input_cached_tokens", "input_cache_write_tokens",
+    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests",
+)  # fmt: skip
+
+OPENAI_USAGE_BUCKETS = Suite(
+    stage="raw",
+    subject="openai_usage_buckets",
+    relation="raw.raw_openai_usage__buckets",
+    day_column="event_date",
+    specs=(
+        *_reported("usage report", *_OPENAI_USAGE_BUCKETS_COLUMNS),
+        _specs.present("endpoint_type", why="The same number counts other units in another endpoint's report."),
+    ),
+)
+
+_ANTHROPIC_USAGE_BUCKETS_COLUMNS = (
+    "bucket_start_at", "bucket_end_at", "billing_account_id", "model_name", "service_tier", "region_id", "speed",
+    "has_api_keys", "api_key_id", "uncached_input_tokens", "cache_read_input_tokens", "ephemeral_5m_input_tokens",
+    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests",
+)  # fmt: skip
+
+ANTHROPIC_USAGE_BUCKETS = Suite(
+    stage="raw",
+    subject="anthropic_usage_buckets",
+    relation="raw.raw_anthropic_usage__buckets",
+    day_column="event_date",
+    specs=_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+)
+
 _KPI_FILES_SCORES_COLUMNS = (
     "kpi_name", "score", "score_text", "use_case_id", "use_case_version", "use_case_instance_id",
     "scored_at", "provenance",
@@ -456,6 +529,10 @@ SUITES: tuple[Suite, ...] = (
     LLM_PRICES_RATES,
     CONTRACT_FILES_TERMS,
     FOCUS_FILES_CHARGES,
+    OPENAI_COSTS_COSTS,
+    ANTHROPIC_COSTS_COSTS,
+    OPENAI_USAGE_BUCKETS,
+    ANTHROPIC_USAGE_BUCKETS,
     KPI_FILES_SCORES,
 )
 

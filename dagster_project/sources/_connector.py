@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 
 from dagster_project.errors import PermanentSourceError
 
-Feed = Literal["usage", "rates", "invoices", "kpis"]
+Feed = Literal["usage", "rates", "invoices", "reports", "kpis"]
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 RAW_TEXT_LIMIT_BYTES = 64 * 1024
@@ -230,7 +230,7 @@ class Connector:
 
     Attributes:
         kind: Name in the configuration and first part of the raw tables' names; equals the module's name.
-        feed: Which of the four feeds it belongs to.
+        feed: Which of the feeds it belongs to.
         entities: The tables it lands.
         options: Model that validates its configuration.
         read: Lists the inputs of a configured source, lazily; each input then fails or lands on its own.

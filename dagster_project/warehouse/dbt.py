@@ -24,7 +24,7 @@ from dagster_project.warehouse.value_equations import compile_equations
 
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
-SHARED_SEEDS = frozenset({"seed_unit_kinds.csv"})
+SHARED_SEEDS = frozenset({"seed_charge_classes.csv", "seed_tag_keys.csv", "seed_unit_kinds.csv"})
 """Reference files that the project maintains for companies without rows of their own; other absent ones are empty."""
 
 
@@ -98,13 +98,17 @@ def dbt_project_vars() -> dict[str, Any]:
 def discovered_vars() -> dict[str, list[str]]:
     """Give the dbt vars that name the staging models of each feed, from the connectors that exist."""
     connectors = discover().values()
+    feeds = {"usage_models": "usage", "invoice_models": "invoices", "report_models": "reports"}
     return {
-        "usage_models": sorted(
-            f"stg_{connector.kind}__{entity.name}"
-            for connector in connectors
-            if connector.feed == "usage"
-            for entity in connector.entities
-        ),
+        **{
+            name: sorted(
+                f"stg_{connector.kind}__{entity.name}"
+                for connector in connectors
+                if connector.feed == feed
+                for entity in connector.entities
+            )
+            for name, feed in feeds.items()
+        },
         **{
             f"{entity_name.removesuffix('s')}_models": sorted(
                 f"stg_{connector.kind}__{entity_name}"

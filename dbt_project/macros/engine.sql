@@ -268,3 +268,29 @@
         lambda item: {{ count_of_text(duckdb__json_text_at('item', count_path)) }}
     )) as bigint)
 {%- endmacro %}
+
+{#- A text that is JSON, as it is; null in place of any other text, at which DuckDB would stop. -#}
+{% macro json_or_null(text) -%}
+    {{ return(adapter.dispatch('json_or_null')(text)) }}
+{%- endmacro %}
+
+{% macro default__json_or_null(text) -%}
+    {{ text }}
+{%- endmacro %}
+
+{% macro duckdb__json_or_null(text) -%}
+    case when json_valid({{ text }}) then {{ text }} end
+{%- endmacro %}
+
+{#- The text of a member of a JSON object whose name is a column's; null when there is none. -#}
+{% macro json_text_of_member(json, name) -%}
+    {{ return(adapter.dispatch('json_text_of_member')(json, name)) }}
+{%- endmacro %}
+
+{% macro default__json_text_of_member(json, name) -%}
+    get_json_object({{ json }}, concat("$['", {{ name }}, "']"))
+{%- endmacro %}
+
+{% macro duckdb__json_text_of_member(json, name) -%}
+    json_extract_string({{ json }}, concat('$."', {{ name }}, '"'))
+{%- endmacro %}

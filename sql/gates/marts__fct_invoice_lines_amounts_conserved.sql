@@ -17,7 +17,7 @@ landed as (
         coalesce(billing_currency_code, 'unknown') as billing_currency_code,
         count(*) as line_count,
         sum(billed_cost_in_billing_currency) as billed_cost
-    from staging.stg_focus_files__charges
+    from intermediate.int_billing__lines_delivered
     group by all
 ),
 

@@ -1,4 +1,4 @@
--- Per provider and billing period: the components bill what the invoice lines bill, and hold the calls, unpriced calls
+-- Per provider and billing period: the components bill what the lines of the bill do, and hold the calls, unpriced calls
 -- and contracted cost that the spend report has for the days of the period, each once.
 with
 
@@ -10,6 +10,7 @@ lines as (
         count(*) as line_count,
         sum(billed_cost_usd) as billed_cost_usd
     from marts.fct_invoice_lines
+    where is_bill
     group by all
 ),
 

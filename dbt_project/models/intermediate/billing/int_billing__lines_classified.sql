@@ -1,11 +1,19 @@
 with
 
 charges as (
-    select * from {{ ref('stg_focus_files__charges') }}
+    select * from {{ ref('int_billing__lines_delivered') }}
 ),
 
 provider_aliases as (
     select * from {{ ref('seed_provider_aliases') }}
+),
+
+meanings as (
+    select * from {{ ref('int_billing__charges_resolved') }}
+),
+
+tags as (
+    select * from {{ ref('int_billing__tags_resolved') }}
 ),
 
 named as (
@@ -60,62 +68,117 @@ versioned as (
     from restated
 ),
 
+-- Of the meanings that are declared for a charge on its first day, the first one.
+meant as (
+    select
+        versioned.*,
+        meanings.model_name as resolved_model_name,
+        meanings.model_id,
+        meanings.service_tier as resolved_service_tier,
+        meanings.unit_kind_type as resolved_unit_kind_type,
+        meanings.driver_type as declared_driver_type,
+        meanings.bom_layer_type as declared_bom_layer_type,
+        meanings.is_token_charge,
+        row_number() over (partition by versioned.invoice_line_id order by meanings.class_rank) as meaning_rank
+    from versioned
+    left join meanings
+        on
+            versioned.charge_key = meanings.charge_key
+            and coalesce(versioned.charge_period_start_at, {{ beginning_of_time() }}) >= meanings.valid_from_at
+            and coalesce(versioned.charge_period_start_at, {{ beginning_of_time() }}) < meanings.valid_to_at
+),
+
+driven as (
+    select
+        *,
+        case
+            when charge_type = 'Tax' then 'tax'
+            when declared_driver_type = 'refund' then 'refund'
+            when charge_type = 'Credit' then 'credit'
+            when charge_type = 'Adjustment' or charge_class_type = 'Correction' then 'adjustment'
+            when declared_driver_type is not null then declared_driver_type
+            when charge_type = 'Usage' and (is_token_charge or resolved_unit_kind_type is not null) then 'calls'
+            when charge_type = 'Purchase' or commitment_id is not null then 'commitment'
+            else 'other'
+        end as driver_type
+    from meant
+    where meaning_rank = 1
+),
+
 final as (
     select
-        source_name,
-        invoice_line_id,
-        invoice_id,
-        provider_name,
-        invoice_issuer_name,
-        billing_account_id,
-        sub_account_id,
-        billing_currency_code,
-        charge_type,
-        charge_class_type,
-        charge_description,
-        charge_frequency_type,
-        service_category_type,
-        service_name,
-        sku_id,
-        sku_meter_name,
-        resource_id,
-        resource_name,
-        region_id,
-        pricing_unit,
-        consumed_unit,
-        focus_version,
-        delivery_id,
-        restated_period_type,
-        input_uri,
-        tags_json,
-        record_index,
-        billed_cost_in_billing_currency,
-        effective_cost_in_billing_currency,
-        list_cost_in_billing_currency,
-        contracted_cost_in_billing_currency,
-        pricing_quantity_units,
-        consumed_quantity_units,
-        billing_period_start_at,
-        billing_period_end_at,
-        charge_period_start_at,
-        charge_period_end_at,
-        landed_at,
-        event_date,
-        canonical_provider_name,
-        version_index,
+        driven.source_name,
+        driven.invoice_line_id,
+        driven.document_type,
+        driven.invoice_id,
+        driven.provider_name,
+        driven.invoice_issuer_name,
+        driven.billing_account_id,
+        driven.sub_account_id,
+        driven.billing_currency_code,
+        driven.charge_type,
+        driven.charge_class_type,
+        driven.charge_description,
+        driven.charge_frequency_type,
+        driven.service_category_type,
+        driven.service_name,
+        driven.sku_id,
+        driven.sku_meter_name,
+        driven.resolved_model_name as model_name,
+        driven.model_id,
+        driven.resolved_service_tier as service_tier,
+        driven.resolved_unit_kind_type as unit_kind_type,
+        driven.commitment_id,
+        driven.resource_id,
+        driven.resource_name,
+        driven.region_id,
+        driven.pricing_unit,
+        driven.consumed_unit,
+        driven.delivery_id,
+        driven.restated_period_type,
+        driven.input_uri,
+        driven.tags_json,
+        tags.tagged_use_case_id,
+        tags.tagged_team_name,
+        driven.record_index,
+        driven.billed_cost_in_billing_currency,
+        driven.effective_cost_in_billing_currency,
+        driven.list_cost_in_billing_currency,
+        driven.contracted_cost_in_billing_currency,
+        driven.pricing_quantity_units,
+        driven.consumed_quantity_units,
+        driven.billing_period_start_at,
+        driven.billing_period_end_at,
+        driven.charge_period_start_at,
+        driven.charge_period_end_at,
+        driven.landed_at,
+        driven.event_date,
+        driven.canonical_provider_name,
+        driven.version_index,
         case
             when
-                delivery_index < case
-                    when invoice_id is null then latest_delivery_index else latest_delivery_of_invoice_index
+                driven.delivery_index < case
+                    when driven.invoice_id is null then driven.latest_delivery_index
+                    else driven.latest_delivery_of_invoice_index
                 end
                 then 'superseded_by_later_delivery'
         end as reject_reason,
+        driven.driver_type,
         case
-            when charge_type = 'Usage' and lower(consumed_unit) = 'tokens' then 'calls'
-            when charge_type = 'Purchase' then 'commitment'
+            when driven.driver_type in ('calls', 'commitment') then driven.driver_type
+            else coalesce(driven.charge_description, driven.service_name, driven.sku_id, driven.charge_type, 'unnamed')
+        end as component_name,
+        case
+            when driven.driver_type = 'tax' then 'tax'
+            when driven.driver_type in ('credit', 'refund') then 'credit'
+            when driven.declared_bom_layer_type is not null then driven.declared_bom_layer_type
+            when driven.resolved_unit_kind_type = 'embedding' then 'embeddings'
+            when driven.driver_type = 'commitment' then 'capacity'
+            when driven.driver_type = 'calls' or driven.is_token_charge then 'model_calls'
             else 'other'
-        end as driver_type
-    from versioned
+        end as bom_layer_type
+    from driven
+    left join tags on driven.tags_json = tags.tags_json
 )
 
 select * from final

@@ -8,6 +8,7 @@ final as (
     select
         source_name,
         invoice_line_id,
+        document_type,
         invoice_id,
         canonical_provider_name,
         billing_account_id,

@@ -38,18 +38,7 @@ contract_terms as (
 ),
 
 exchange_rates as (
-    select
-        pricing_currency,
-        usd_per_currency_unit,
-        cast(valid_from_date as timestamp with time zone) as valid_from_at,
-        coalesce(
-            lead(cast(valid_from_date as timestamp with time zone)) over (
-                partition by pricing_currency
-                order by valid_from_date
-            ),
-            cast('9999-12-31' as timestamp with time zone)
-        ) as valid_to_at
-    from {{ ref('seed_exchange_rates') }}
+    {{ exchange_rate_intervals() }}
 ),
 
 unit_kinds as (

@@ -1,7 +1,9 @@
 with
 
 lines as (
-    select * from {{ ref('fct_invoice_lines') }}
+    select *
+    from {{ ref('fct_invoice_lines') }}
+    where is_bill
 ),
 
 periods as (
@@ -93,7 +95,7 @@ billed as (
         billing_account_id,
         billing_period_start_date,
         driver_type,
-        case when driver_type = 'other' then charge_description else driver_type end as component_name,
+        component_name,
         cast(sum(billed_cost_usd) as decimal(38, 18)) as billed_cost_usd,
         count(*) as line_count,
         count(unconverted_reason_type) as unconverted_line_count
@@ -103,7 +105,7 @@ billed as (
         billing_account_id,
         billing_period_start_date,
         driver_type,
-        case when driver_type = 'other' then charge_description else driver_type end
+        component_name
 ),
 
 components as (
@@ -152,7 +154,7 @@ final as (
         components.driver_type,
         case
             when components.billed_cost_usd - components.ledger_cost_usd is not null then null
-            when components.driver_type = 'other' then 'not_in_ledger'
+            when components.driver_type not in ('calls', 'commitment') then 'not_in_ledger'
             when unknown_accounts.provider_name is not null then 'account_of_calls_unknown'
             when not components.has_ledger_figure then 'no_calls_or_commitments'
             when components.ledger_cost_usd is null then 'no_price'

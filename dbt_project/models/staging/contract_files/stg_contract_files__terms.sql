@@ -10,11 +10,7 @@ final as (
         contract_id,
         provider_name,
         model_pattern,
-        replace(
-            replace(replace(replace(lower(model_pattern), '!', '!!'), '_', '!_'), '%', '!%'),
-            '*',
-            '%'
-        ) as model_like,
+        {{ like_of('model_pattern') }} as model_like,
         term_type,
         unit_kind,
         service_tier,

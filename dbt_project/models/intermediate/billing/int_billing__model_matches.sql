@@ -1,0 +1,1 @@
+{{ model_matches('int_billing__models_reported') }}
