@@ -18,7 +18,7 @@ class LedgerGate:
     Attributes:
         gate: The gate.
         asset_key: The asset whose check it is; what lies below it waits for the gate.
-        needs: What the company must have for it to have anything to judge: usage, use_cases, invoices, commitments.
+        needs: What the company must have for it to have anything to judge: a feed, use_cases, commitments.
     """
 
     gate: Gate
@@ -161,6 +161,32 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
         ),
         asset_key="fct_invoice_lines",
         needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_invoice_lines",
+            aspect="conversion",
+            predicate="reconciled",
+            rule="Each amount in USD is the billed one at the rate of exchange of the charge's first day.",
+            why="An amount at another day's rate, or none where there is a rate, is a bill that nobody was sent.",
+            tool="sql",
+        ),
+        asset_key="fct_invoice_lines",
+        needs="invoices",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
+            subject="fct_provider_usage",
+            aspect="units",
+            predicate="conserved",
+            rule="Per source and day, landed results count or are rejected, with the tokens that they report.",
+            why="What a provider counted is the measure of what telemetry misses.",
+            tool="sql",
+        ),
+        asset_key="fct_provider_usage",
+        needs="reports",
     ),
     LedgerGate(
         gate=Gate(

@@ -414,14 +414,12 @@ _COSTS_COLUMNS = (
 )  # fmt: skip
 
 
-def _reported(subject: str, *columns: str) -> tuple[ExpectationSpec, ...]:
+def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
     """What holds for the buckets of every provider's report."""
     return (
         *_landed(*columns, day_of="bucket_start_at"),
         _specs.present("bucket_end_at", why="Which buckets are of the same time is read from both ends."),
-        _specs.present(
-            "billing_account_id", why=f"The {subject} is compared with calls and bills per billing account."
-        ),
+        _specs.present("billing_account_id", why=f"A {report} is compared with calls and bills per account."),
         _specs.violations(
             "coalesce(bucket_end_at <= bucket_start_at or bucket_end_at > bucket_start_at + interval 1 day, false)",
             aspect="bucket",

@@ -12,7 +12,7 @@ from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
 
 # A part is judged when it is configured: without invoices there are, rightly, no invoice lines.
-PARTS = ("usage", "use_cases", "invoices", "kpis", "commitments")
+PARTS = ("usage", "use_cases", "invoices", "reports", "kpis", "commitments")
 
 _COST_COLUMNS = ("list_cost_usd", "contracted_cost_usd", "effective_cost_usd")
 
@@ -51,6 +51,7 @@ def suites(*, start_date: date, end_date: date, parts: Collection[str]) -> list[
         "usage": _usage(start_date, end_date),
         "use_cases": _use_cases(start_date, end_date),
         "invoices": _invoices(),
+        "reports": _reports(),
         "kpis": _kpis(),
         "commitments": _capacity(start_date, end_date),
     }
@@ -278,6 +279,24 @@ def _invoices() -> tuple[Suite, ...]:
             ),
         ),
     )
+
+
+def _reports() -> tuple[Suite, ...]:
+    return (
+        _suite(
+            "fct_provider_usage",
+            _filled(),
+            _specs.unique(
+                (
+                    "source_name", "provider_name", "billing_account_id", "event_date", "model_name", "model_id",
+                    "service_tier", "region_id", "unit_kind_type", "is_workbench",
+                ),
+                aspect="grain",
+                why="Use that stands twice would look like telemetry that is missing.",
+            ),
+            _not_negative("quantity_units", why="Nobody uses less than nothing."),
+        ),
+    )  # fmt: skip
 
 
 def _kpis() -> tuple[Suite, ...]:

@@ -144,3 +144,12 @@
         landed_at,
         event_date
 {%- endmacro %}
+
+{#- The least of some counts, one that is unknown being 0. -#}
+{% macro least_count(counts) -%}
+    least(
+                {%- for count in counts %}
+                coalesce({{ count }}, 0){{ ',' if not loop.last }}
+                {%- endfor %}
+            )
+{%- endmacro %}

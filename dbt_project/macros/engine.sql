@@ -288,7 +288,7 @@
 {%- endmacro %}
 
 {% macro default__json_text_of_member(json, name) -%}
-    get_json_object({{ json }}, concat("$['", {{ name }}, "']"))
+    get_json_object({{ json }}, concat('$.', {{ name }}))
 {%- endmacro %}
 
 {% macro duckdb__json_text_of_member(json, name) -%}

@@ -1,5 +1,5 @@
--- Per provider and billing period: the components bill what the lines of the bill do, and hold the calls, unpriced calls
--- and contracted cost that the spend report has for the days of the period, each once.
+-- Per provider and billing period: the components bill what the lines of the bill do, and hold the calls, the unpriced
+-- ones and the contracted cost that the spend report has for the days of the period, each once.
 with
 
 lines as (

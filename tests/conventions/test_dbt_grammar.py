@@ -25,9 +25,9 @@ GATE_NAME = re.compile(rf"(?P<stage>{'|'.join(STAGES)})__[a-z0-9_]+_(?:{'|'.join
 UNIQUENESS_TESTS = {"unique", "grain_unique"}
 
 UNITS = ("usd", "tokens", "ms", "s", "bytes", "count", "share", "units")
-# Numbers without a unit of their own: positions, multipliers, scores in the unit that their KPI states, and prices of a
-# unit in the currency that another column names, as FOCUS calls them.
-UNITLESS = ("index", "rank", "weight", "score", "multiplier", "week_minute", "unit_price")
+# Numbers without a unit of their own: positions, multipliers, scores in the unit that their KPI states, and amounts and
+# prices of a unit in the currency that another column names, as FOCUS calls them.
+UNITLESS = ("index", "rank", "weight", "score", "multiplier", "week_minute", "unit_price", "in_billing_currency")
 MEASURE = re.compile(rf"(?:^|_)(?:{'|'.join([*UNITS, *UNITLESS])})(?:_per_[a-z0-9_]+|_from|_to)?$")
 BARE_MEASURE = re.compile(r"(?:^|_)(?:cost|(?<!unit_)price|amount|rate|ratio|pct|percent|latency|duration)$")
 # The interval columns of dated reference data keep the names that valid time and known time have everywhere.

@@ -44,6 +44,7 @@ PASSED_ON = {
     "map_entries": "the same name and meaning in both",
     "list_reduce": "DuckDB's side of sum_of_products",
     "list_sum": "DuckDB's side of json_items_sum",
+    "json_valid": "DuckDB's side of json_or_null",
 }
 
 
@@ -199,6 +200,8 @@ def test_every_duckdb_macro_has_its_spark_counterpart_and_a_dispatcher():
                 "STRUCT('page' AS k, CAST(a AS DECIMAL(18, 3)) AS v)), entry -> entry.v <> 0)) END"
             ),
         ),
+        ("json_or_null", ("a",), "a"),
+        ("json_text_of_member", ("a", "b"), "GET_JSON_OBJECT(a, CONCAT('$.', b))"),
         ("json_text_at", ("a", "b/c.d"), "GET_JSON_OBJECT(a, '$.b[\\'c.d\\']')"),
         (
             "json_items_sum",

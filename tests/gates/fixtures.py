@@ -49,6 +49,16 @@ _RATE = f"""
     case position when 1 then cast(30 as integer) end as week_minute_to, {_HISTORY}
 """
 
+COST_REPORT_KINDS = ("openai_costs", "anthropic_costs")
+_BUCKET = f"""
+    {_AT} as bucket_start_at, {_AT} + interval 1 hour as bucket_end_at, 'acct' as billing_account_id
+"""
+_COSTS = f"""
+    {_LANDED}, {_DAY}, {_BUCKET}, 'gpt-4.1, input' as line_name, 'USD' as currency,
+    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "quantity")},
+    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit")}
+"""
+
 TABLES: dict[str, str] = {
     "raw.raw_otlp_files__spans": _two_rows(f"""
         {_LANDED}, {_DAY}, 'trace' as trace_id, 'span-' || position as span_id,
@@ -115,6 +125,21 @@ TABLES: dict[str, str] = {
         {_nulls("decimal(38, 18)", "list_cost", "contracted_cost")},
         {_nulls("varchar", "service_name", "sku_id", "focus_version")}
     """),
+    **{f"raw.raw_{kind}__costs": _two_rows(_COSTS) for kind in COST_REPORT_KINDS},
+    "raw.raw_openai_usage__buckets": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_BUCKET}, 'completions' as endpoint_type,
+        {_nulls("varchar", "model_name", "service_tier", "api_key_id")},
+        {_nulls("boolean", "is_batch", "has_api_keys")},
+        {_nulls("bigint", "input_tokens", "input_cached_tokens", "input_cache_write_tokens", "input_audio_tokens")},
+        {_nulls("bigint", "output_tokens", "num_requests", "num_model_requests")}
+    """),
+    "raw.raw_anthropic_usage__buckets": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_BUCKET},
+        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id")},
+        {_nulls("boolean", "has_api_keys")}, {_nulls("bigint", "uncached_input_tokens", "cache_read_input_tokens")},
+        {_nulls("bigint", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens")},
+        {_nulls("bigint", "web_search_requests")}
+    """),
     "raw.raw_kpi_files__scores": _two_rows(f"""
         {_LANDED}, {_DAY}, {_AT} as scored_at, 'resolved' as kpi_name, cast(1.0 as double) as score,
         'measured' as provenance,
@@ -168,6 +193,13 @@ TABLES: dict[str, str] = {
         'part-' || position as component_name, cast(847000 as decimal(38, 15)) as billed_cost_usd,
         case position when 0 then cast(460440 as decimal(38, 15)) end as ledger_cost_usd,
         case position when 0 then cast(386560 as decimal(38, 15)) end as difference_usd
+    """),
+    "marts.fct_provider_usage": _two_rows("""
+        'usage_report' as source_name, 'openai' as provider_name, 'acct' as billing_account_id,
+        date '2026-07-01' as event_date, cast(null as varchar) as model_name, cast(null as varchar) as model_id,
+        cast(null as varchar) as service_tier, cast(null as varchar) as region_id,
+        case position when 0 then 'input' else 'output' end as unit_kind_type,
+        cast(1500 as decimal(38, 3)) as quantity_units, cast(null as boolean) as is_workbench
     """),
     "marts.fct_kpi_scores": _two_rows(
         "'kpis' as source_name, 's-' || position as kpi_score_id, 'resolved' as kpi_name"
@@ -249,6 +281,17 @@ def _rate_failures(kind: str) -> dict[str, str]:
     }
 
 
+def _report_failures(subject: str, dropped_column: str) -> dict[str, str]:
+    return {
+        **_landing_failures(subject, dropped_column),
+        **_dated_failures(subject, "bucket_start_at"),
+        f"raw__{subject}_bucket_end_at_present": _set("bucket_end_at = null"),
+        f"raw__{subject}_billing_account_id_present": _set("billing_account_id = null"),
+        # A bucket of two days.
+        f"raw__{subject}_bucket_within_range": _set("bucket_end_at = bucket_start_at + interval 2 day"),
+    }
+
+
 FAILURES: dict[str, str] = {
     **_landing_failures("otlp_files_spans", "gen_ai_system"),
     **_dated_failures("otlp_files_spans", "start_at"),
@@ -317,6 +360,18 @@ FAILURES: dict[str, str] = {
     "raw__focus_files_charges_charge_period_monotonic": _set("charge_period_end = charge_period_start"),
     "raw__focus_files_charges_billing_period_monotonic": _set("billing_period_end = billing_period_start"),
     "raw__focus_files_charges_billing_currency_known": _set("billing_currency = 'credits'"),
+    **{
+        name: change
+        for kind in COST_REPORT_KINDS
+        for name, change in {
+            **_report_failures(f"{kind}_costs", "quantity_unit"),
+            f"raw__{kind}_costs_amount_present": _set("amount = null"),
+            f"raw__{kind}_costs_currency_present": _set("currency = null"),
+        }.items()
+    },
+    **_report_failures("openai_usage_buckets", "num_requests"),
+    "raw__openai_usage_buckets_endpoint_type_present": _set("endpoint_type = null"),
+    **_report_failures("anthropic_usage_buckets", "speed"),
     **_landing_failures("kpi_files_scores", "score_text"),
     **_dated_failures("kpi_files_scores", "scored_at"),
     "raw__kpi_files_scores_kpi_name_present": _set("kpi_name = null", "record_index = 1"),
@@ -377,6 +432,9 @@ FAILURES: dict[str, str] = {
     "serving__rpt_invoice_reconciliation_not_empty": _EMPTIED,
     "serving__rpt_invoice_reconciliation_grain_unique": _DOUBLED,
     "serving__rpt_invoice_reconciliation_difference_usd_reconciled": _set("difference_usd = 386559.99"),
+    "serving__fct_provider_usage_not_empty": _EMPTIED,
+    "serving__fct_provider_usage_grain_unique": _DOUBLED,
+    "serving__fct_provider_usage_quantity_units_within_range": _set("quantity_units = -0.001"),
     "serving__fct_kpi_scores_not_empty": _EMPTIED,
     "serving__fct_kpi_scores_kpi_name_present": _set("kpi_name = null"),
     "serving__fct_kpi_scores_score_unique": _DOUBLED,

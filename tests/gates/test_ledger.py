@@ -30,6 +30,8 @@ CAPACITY = "marts__fct_capacity_hours_costs_conserved"
 RECONCILIATION = "marts__rpt_invoice_reconciliation_amounts_conserved"
 SPILLOVER = "marts__fct_capacity_hours_spillover_conserved"
 INVOICES = "marts__fct_invoice_lines_amounts_conserved"
+CONVERSION = "marts__fct_invoice_lines_conversion_reconciled"
+REPORTS = "marts__fct_provider_usage_units_conserved"
 
 LEDGER = """
     create table ops.landing_files as from (values
@@ -137,21 +139,40 @@ LEDGER = """
         (date '2026-07-01', true, 2100), (date '2026-07-01', true, null), (date '2026-07-01', false, 700)
     ) as t (event_date, is_spillover, work_tokens);
 
-    create table staging.stg_focus_files__charges as from (values
+    create table intermediate.int_billing__lines_delivered as from (values
         ('bill', 'USD', cast(20.5 as decimal(38, 18))), ('bill', 'USD', cast(0.02022672899 as decimal(38, 18))),
         ('bill', 'USD', cast(19.5 as decimal(38, 18))), ('bill', 'EUR', cast(7 as decimal(38, 18)))
     ) as t (source_name, billing_currency_code, billed_cost_in_billing_currency);
 
     create table intermediate.int_billing__lines_classified as
     select *, case when billed_cost_in_billing_currency = 19.5 then 'superseded_by_later_delivery' end as reject_reason
-    from staging.stg_focus_files__charges;
+    from intermediate.int_billing__lines_delivered;
+
+    create table reference.seed_exchange_rates as from (values
+        ('EUR', date '2026-07-02', cast(1.08 as decimal(18, 12)))
+    ) as t (pricing_currency, valid_from_date, usd_per_currency_unit);
+
+    insert into ops.landing_files values ('reports', 'usage_report', date '2026-07-01', 3);
+    create table intermediate.int_billing__reports_classified as from (values
+        ('usage_report', date '2026-07-01', 1500, 500, null),
+        ('usage_report', date '2026-07-01', null, null, null),
+        ('usage_report', date '2026-07-01', 900, 300, 'superseded_by_later_delivery')
+    ) as t (source_name, event_date, reported_input_tokens, reported_output_tokens, reject_reason);
+    create table intermediate.int_billing__reports_rejected as
+    from intermediate.int_billing__reports_classified where reject_reason is not null;
+    insert into reference.seed_unit_kinds values ('input', 'input', true), ('output', 'output', true);
+    create table marts.fct_provider_usage as from (values
+        ('usage_report', date '2026-07-01', 'input', 1500), ('usage_report', date '2026-07-01', 'output', 500),
+        ('usage_report', date '2026-07-01', 'page', 7)
+    ) as t (source_name, event_date, unit_kind_type, quantity_units);
 
     create table intermediate.int_billing__lines_rejected as
     from intermediate.int_billing__lines_classified where reject_reason is not null;
 
     create table marts.fct_invoice_lines as
-    select source_name, billing_currency_code,
+    select source_name, billing_currency_code, billed_cost_in_billing_currency,
         case when billing_currency_code = 'USD' then billed_cost_in_billing_currency end as billed_cost_usd,
+        true as is_bill, timestamptz '2026-07-01 00:00:00+00' as charge_period_start_at,
         'openai' as provider_name, date '2026-07-01' as billing_period_start_date,
         timestamptz '2026-08-01 00:00:00+00' as billing_period_end_at
     from intermediate.int_billing__lines_classified where reject_reason is null;
@@ -225,6 +246,24 @@ BREACHES: list[tuple[str, str, int]] = [
     (INVOICES, "update marts.fct_invoice_lines set source_name = 'nobody' where billed_cost_usd > 1", 2),
     (INVOICES, "delete from intermediate.int_billing__lines_rejected", 1),
     (INVOICES, "update intermediate.int_billing__lines_rejected set billed_cost_in_billing_currency = 19.49", 1),
+    (CONVERSION, "update marts.fct_invoice_lines set billed_cost_usd = 20.50002 where billed_cost_usd > 1", 1),
+    # A rate that began by then, and a line that is not converted.
+    (CONVERSION, "update reference.seed_exchange_rates set valid_from_date = date '2026-07-01'", 1),
+    # 7 EUR at 1.08 are 7.56; at the rate of the day before they would have been something else.
+    (
+        CONVERSION,
+        """
+        update reference.seed_exchange_rates set valid_from_date = date '2026-07-01';
+        update marts.fct_invoice_lines set billed_cost_usd = 7.55 where billing_currency_code = 'EUR'
+        """,
+        1,
+    ),
+    (CONVERSION, "update marts.fct_invoice_lines set billed_cost_usd = 7.56 where billing_currency_code = 'EUR'", 1),
+    (REPORTS, "update marts.fct_provider_usage set quantity_units = 1499 where unit_kind_type = 'input'", 1),
+    (REPORTS, "delete from marts.fct_provider_usage where unit_kind_type = 'output'", 1),
+    (REPORTS, "delete from intermediate.int_billing__reports_rejected", 1),
+    (REPORTS, "update marts.fct_provider_usage set event_date = date '2026-07-02'", 2),
+    (REPORTS, "insert into ops.landing_files values ('reports', 'lost', date '2026-07-02', 1)", 1),
     (RECONCILIATION, "delete from marts.rpt_invoice_reconciliation where driver_type = 'other'", 1),
     (RECONCILIATION, "update marts.rpt_invoice_reconciliation set billed_cost_usd = 20.49 where line_count = 2", 1),
     (RECONCILIATION, "update marts.rpt_invoice_reconciliation set call_count = 3 where line_count = 2", 1),
@@ -286,7 +325,7 @@ def test_gate_judges_its_window_only(con: duckdb.DuckDBPyConnection, name: str, 
 @pytest.mark.parametrize("name", [CAPACITY, INVOICES, RECONCILIATION])
 def test_gate_with_nothing_to_judge_fails(con: duckdb.DuckDBPyConnection, name: str):
     for table in ("marts.fct_capacity_hours", "marts.fct_invoice_lines", "intermediate.int_billing__lines_classified",
-                  "intermediate.int_billing__lines_rejected", "staging.stg_focus_files__charges",
+                  "intermediate.int_billing__lines_rejected", "intermediate.int_billing__lines_delivered",
                   "marts.rpt_invoice_reconciliation", "ops.landing_files"):  # fmt: skip
         con.execute(f"delete from {table}")
     result = _judge(con, name)

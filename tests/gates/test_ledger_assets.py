@@ -20,7 +20,7 @@ def _names(settings: Settings, *parts: str) -> set[str]:
 
 
 def test_company_with_every_part_has_every_gate(settings: Settings):
-    found = _names(settings, "usage", "use_cases", "invoices", "kpis", "commitments")
+    found = _names(settings, "usage", "use_cases", "invoices", "reports", "kpis", "commitments")
     assert found == {item.gate.gate_name for item in LEDGER_GATES}
 
 
@@ -30,8 +30,13 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
         ((), set()),
         (
             ("invoices",),
-            {"marts__fct_invoice_lines_amounts_conserved", "marts__rpt_invoice_reconciliation_amounts_conserved"},
+            {
+                "marts__fct_invoice_lines_amounts_conserved",
+                "marts__fct_invoice_lines_conversion_reconciled",
+                "marts__rpt_invoice_reconciliation_amounts_conserved",
+            },
         ),
+        (("reports",), {"marts__fct_provider_usage_units_conserved"}),
         (
             ("commitments",),
             {"marts__fct_capacity_hours_costs_conserved", "marts__fct_capacity_hours_spillover_conserved"},
@@ -55,7 +60,7 @@ def test_company_without_a_feed_has_no_gate_over_it(settings: Settings, parts: t
 
 
 def test_every_gate_blocks_what_lies_below_its_asset(settings: Settings):
-    parts = frozenset({"usage", "use_cases", "invoices", "commitments"})
+    parts = frozenset({"usage", "use_cases", "invoices", "reports", "commitments"})
     specs = [spec for check in ledger_checks(settings, parts) for spec in check.check_specs]
     assert all(spec.blocking for spec in specs)
     assert {(spec.name, spec.asset_key.to_user_string()) for spec in specs} == {

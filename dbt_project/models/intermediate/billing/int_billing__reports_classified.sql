@@ -16,7 +16,7 @@ ordered as (
     from results
 ),
 
--- A bucket is stated anew as a whole. Hours and days of one day are the same use: the latest delivery says which counts.
+-- A bucket is stated anew as a whole. Hours and days of one day are the same use: the latest delivery says which count.
 latest as (
     select
         *,

@@ -14,11 +14,27 @@ resolved as (
     select * from {{ ref('int_billing__models_resolved') }}
 ),
 
+exploded as (
+    select
+        *,
+        {{ exploded_entries('quantities') }} as entry
+    from results
+),
+
 kinds as (
     select
-        results.*,
-        {{ exploded_entries('results.quantities') }} as entry
-    from results
+        source_name,
+        provider_name,
+        billing_account_id,
+        event_date,
+        model_name,
+        service_tier,
+        region_id,
+        is_workbench,
+        request_count,
+        entry.key as unit_kind_type,
+        entry.value as quantity_units
+    from exploded
 ),
 
 named as (
@@ -32,8 +48,8 @@ named as (
         kinds.service_tier,
         kinds.region_id,
         kinds.is_workbench,
-        kinds.entry.key as unit_kind_type,
-        kinds.entry.value as quantity_units,
+        kinds.unit_kind_type,
+        kinds.quantity_units,
         kinds.request_count
     from kinds
     left join provider_aliases on lower(kinds.provider_name) = provider_aliases.reported_provider_name

@@ -27,7 +27,7 @@ final as (
             when has_api_keys then api_key_id is null
         end as is_workbench,
         case
-            when least({% for count in counts %}coalesce({{ count }}, 0){{ ', ' if not loop.last }}{% endfor %}) < 0
+            when {{ least_count(counts) }} < 0
                 then 'negative_token_count'
         end as reject_reason,
         input_uri,

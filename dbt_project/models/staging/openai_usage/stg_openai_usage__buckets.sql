@@ -12,10 +12,10 @@ source as (
 -- What is not counted in a result was not used: an endpoint has the counts of its own kind only.
 filled as (
     select
-        *,
         {%- for count in counts %}
-        coalesce({{ count }}, 0) as {{ count }}_or_0{{ ',' if not loop.last }}
+        coalesce({{ count }}, 0) as {{ count }}_or_0,
         {%- endfor %}
+        *
     from source
 ),
 
@@ -51,7 +51,7 @@ final as (
             when has_api_keys then api_key_id is null
         end as is_workbench,
         case
-            when least({% for count in counts %}{{ count }}_or_0{{ ', ' if not loop.last }}{% endfor %}) < 0
+            when {{ least_count(counts) }} < 0
                 then 'negative_token_count'
             when least(text_tokens, cache_read_tokens, cache_write_tokens) < 0 then 'input_parts_exceed_input'
             when output_text_tokens < 0 then 'output_parts_exceed_output'
