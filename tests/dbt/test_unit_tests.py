@@ -36,6 +36,7 @@ MODELS_WITH_UNIT_TESTS = {
     "int_capacity__deployment_hours",
     "int_capacity__call_costs",
     "int_billing__charges_resolved",
+    "int_billing__invoice_totals",
     "int_billing__lines_classified",
     "int_billing__reports_classified",
     "int_billing__tags_resolved",

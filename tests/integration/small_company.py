@@ -48,6 +48,9 @@ SEED_HEADERS = {
     "usd_per_unit_hour,starts_at,ends_at,evidence",
     "seed_deployments": "deployment_id,commitment_id,provider_name,model_id,allocated_units,"
     "input_tokens_per_minute_per_unit,output_token_weight,starts_at,ends_at,spillover_deployment_id",
+    "seed_exchange_rates": "pricing_currency,valid_from_date,usd_per_currency_unit,evidence",
+    "seed_invoice_totals": "provider_name,billing_account_id,invoice_id,billing_currency_code,"
+    "total_in_billing_currency,evidence",
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
     "seed_model_aliases": "provider_name,model_name,model_id,evidence",
     "seed_provider_aliases": "reported_provider_name,provider_name,fallback_provider_name,evidence",
