@@ -509,12 +509,12 @@ def test_reports_and_calls_differ_by_the_workbench_and_by_what_was_late(novaspar
                 sum(quantity_units) as units
             from marts.fct_provider_usage where unit_kind_type <> 'embedding' group by all
         ),
-        called as (
-            select event_date, model_id, service_tier as tier,
-                unnest(['input', 'cache_read', 'output']) as unit_kind_type,
-                unnest([sum(input_tokens), sum(cache_read_tokens), sum(output_tokens + reasoning_tokens)]) as units
-            from marts.fct_calls where provider_name = 'openai' and operation_name = 'chat' group by all
-        )
+        wide as (
+            select event_date, model_id, service_tier as tier, sum(input_tokens) as input,
+                sum(cache_read_tokens) as cache_read, sum(output_tokens + reasoning_tokens) as output
+            from marts.fct_calls where provider_name = 'openai' and embedding_tokens = 0 group by all
+        ),
+        called as (unpivot wide on input, cache_read, output into name unit_kind_type value units)
         select event_date, unit_kind_type, cast(coalesce(reported.units, 0) - coalesce(called.units, 0) as bigint)
         from reported full join called using (event_date, model_id, tier, unit_kind_type)
         where coalesce(reported.units, 0) <> coalesce(called.units, 0)
