@@ -19,7 +19,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -33,9 +33,12 @@ from dagster_project.publish import _workbook
 from dagster_project.publish._files import sha256_of, sync_directory, sync_file
 
 MANIFEST_NAME = "manifest.json"
+STATEMENTS_DIR_NAME = "statements"
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_NO_OWNER_NAME = "no_team"
+_STATEMENT_NAME_LENGTH = 80
 _BATCH_ROWS = 10_000
 _LOCK_TIMEOUT_S = 600
 
@@ -51,12 +54,14 @@ class ExportTable:
             half-open period.
         depends_on_other_months: Whether its rows may change although no day of the month was built again: an
             instance began in it, or a bill is of it, whose calls or charges are of another month.
+        statement_column: Column that says whose a row is; each value's rows are also a sheet of its statement.
     """
 
     name: str
     description: str
     sql: str
     depends_on_other_months: bool = False
+    statement_column: str | None = None
 
 
 EXPORT_TABLES: tuple[ExportTable, ...] = (
@@ -124,6 +129,52 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         """,
     ),
     ExportTable(
+        name="showback",
+        depends_on_other_months=True,
+        statement_column="team_name",
+        description="One row per team, product, use case, environment, customer, provider and layer of the month's bills.",
+        sql="""
+            select
+                period_month_date, team_name, product_name, use_case_id, environment_name, customer_id, provider_name,
+                layer_type, call_count, unpriced_call_count, direct_cost_usd, charged_cost_usd, cost_usd
+            from marts.rpt_showback
+            where period_month_date >= $start_date and period_month_date < $end_date
+            order by
+                team_name, product_name, use_case_id, environment_name, customer_id, provider_name, layer_type
+        """,
+    ),
+    ExportTable(
+        name="use_case_tco",
+        depends_on_other_months=True,
+        description="One row per use case and layer of the bill of materials: total cost of ownership of the month.",
+        sql="""
+            select
+                period_month_date, use_case_id, layer_index, layer_type, cost_usd, layer_share, tco_usd, call_count,
+                unpriced_call_count, call_share, instance_count, judged_instance_count, success_count,
+                tco_usd_per_instance, tco_usd_per_success
+            from marts.rpt_use_case_tco
+            where period_month_date >= $start_date and period_month_date < $end_date
+            order by use_case_id, layer_index
+        """,
+    ),
+    ExportTable(
+        name="budget_status",
+        depends_on_other_months=True,
+        statement_column="team_name",
+        description="One row per budget whose period holds days of the month: amount, spent, forecast and state.",
+        sql="""
+            select
+                budget_id, scope_type, scope_id, case scope_type when 'team' then scope_id end as team_name,
+                period_start_date, period_end_date, amount_set_date, budget_usd, warning_share, elapsed_day_count,
+                remaining_day_count, direct_cost_usd, charged_cost_usd, spent_usd, left_usd, spent_share,
+                burn_usd_per_day, p10_forecast_usd, p50_forecast_usd, p90_forecast_usd, threshold_status_type,
+                unpriced_call_count
+            from marts.rpt_budget_status
+            where period_start_date < $end_date and period_end_date > $start_date
+            order by budget_id
+        """,
+    ),
+    ExportTable(
         name="capacity_utilization",
         description="One row per commitment, allocation and day: capacity bought, used and idle.",
         sql="""
@@ -183,14 +234,15 @@ class ExportFile:
     """One written file and what proves it.
 
     Attributes:
-        name: File name in the period's directory.
+        name: File name in the period's directory; a statement's is below `statements/`.
         file_format: `parquet`, `csv` or `xlsx`.
         tables: The exported tables that it holds.
         row_count: Data rows, without headers.
         file_bytes: Size.
         sha256: Of the content.
         column_totals_usd: Exact sum of each `_usd` column, as a decimal string; null for a column without a
-            value. Empty for the workbook, whose sheets hold the rows of the Parquet files.
+            value. Empty for the workbook, whose sheets hold the rows of the Parquet files; of a statement the totals of
+            its first table.
     """
 
     name: str
@@ -341,7 +393,11 @@ def export_period(
                 tokenledger_version=publication.version,
                 gates_passed_count=publication.gates_passed_count,
                 gates_failed_names=publication.gates_failed_names,
-                files=(*files, _write_workbook(building, tables, cover, built_at)),
+                files=(
+                    *files,
+                    _write_workbook(building, tables, cover, built_at),
+                    *_write_statements(building, tables, cover, built_at),
+                ),
             )
             _write_manifest(building, manifest)
             _publish(building, exports_dir, period)
@@ -434,9 +490,9 @@ def _write_parquet(
 class _Content:
     """One exported table, read back from its Parquet file, from which every other format is made."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, path: Path, condition: str = "true") -> None:
         self._con = con
-        self._source = f"read_parquet({_literal(path)})"
+        self._source = f"(select * from read_parquet({_literal(path)}) where {condition})"
         described = con.execute(f"describe select * from {self._source}").fetchall()
         self._types = {str(row[0]): str(row[1]) for row in described}
         counted = con.execute(f"select count(*) from {self._source}").fetchone()
@@ -468,7 +524,11 @@ class _Content:
 
 
 def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return _text_literal(str(path))
+
+
+def _text_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _write_csv(content: _Content, path: Path) -> None:
@@ -553,6 +613,74 @@ def _write_workbook(
         _workbook.write(path, sheets, cover=cover, created_at=built_at)
     row_count = sum(content.row_count for content in contents.values())
     return _file(path, "xlsx", tuple(table.name for table in tables), row_count, {})
+
+
+def _write_statements(
+    directory: Path,
+    tables: Sequence[ExportTable],
+    cover: Sequence[tuple[str, str]],
+    built_at: datetime,
+) -> list[ExportFile]:
+    """Write a workbook per value of the first statement table's column: each holds its own rows and nobody else's."""
+    stated = [(table, table.statement_column) for table in tables if table.statement_column]
+    if not stated:
+        return []
+    folder = directory / STATEMENTS_DIR_NAME
+    folder.mkdir()
+    files = []
+    with contextlib.closing(duckdb.connect()) as con:
+        first, first_column = stated[0]
+        source = f"read_parquet({_literal(directory / f'{first.name}.parquet')})"
+        owners = con.execute(f'select distinct "{first_column}" from {source} order by 1 nulls last').fetchall()
+        names = statement_names([owner for (owner,) in owners])
+        for owner, name in names.items():
+            is_owner = "is null" if owner is None else f"= {_text_literal(owner)}"
+            contents = {
+                table: _Content(con, directory / f"{table.name}.parquet", f'"{column}" {is_owner}')
+                for table, column in stated
+                # What nobody is named for is one table's remainder; another's rows without an owner are no one's.
+                if owner is not None or table is first
+            }
+            sheets = [
+                _workbook.Sheet(
+                    name=table.name,
+                    description=table.description,
+                    columns=content.columns,
+                    row_count=content.row_count,
+                    rows=content.rows(),
+                )
+                for table, content in contents.items()
+            ]
+            path = folder / f"{name}.xlsx"
+            lines = [("Statement of", owner or "Costs that no team is named for"), *cover]
+            _workbook.write(path, sheets, cover=lines, created_at=built_at)
+            row_count = sum(content.row_count for content in contents.values())
+            totals = contents[first].totals_usd()
+            written = _file(path, "xlsx", tuple(table.name for table in contents), row_count, totals)
+            files.append(replace(written, name=f"{STATEMENTS_DIR_NAME}/{path.name}"))
+    sync_directory(folder)
+    return files
+
+
+def statement_names(owners: Sequence[str | None]) -> dict[str | None, str]:
+    """Give each owner's statement a file name without ending: letters, digits and `_ - .` of its name.
+
+    Names that differ only in what is left out, or in case, get a number; the name for what has no owner is `no_team`.
+    """
+    names: dict[str | None, str] = {}
+    taken = {_NO_OWNER_NAME}
+    for owner in owners:
+        if owner is None:
+            names[owner] = _NO_OWNER_NAME
+            continue
+        stem = re.sub(r"[^\w.-]+", "_", owner).strip("._-")[:_STATEMENT_NAME_LENGTH] or "team"
+        name, number = stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.lower())
+        names[owner] = name
+    return names
 
 
 def _file(
