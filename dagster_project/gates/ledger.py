@@ -155,11 +155,7 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
             subject="fct_capacity_hours",
             aspect="costs",
             predicate="conserved",
-<<<<<<< HEAD
-            rule="Per day, a commitment's hours cost what was bought and run, a deployment's calls what they used.",
-=======
             rule="Per day, a commitment's hours cost what was bought and run, and calls bear what was used.",
->>>>>>> 9ed52ae (Snapshot of the graph with capacity's models and the feed of telemetry; wording of a gate)
             why="Bought capacity is paid for in full, and each part of it once.",
             tool="sql",
         ),

@@ -24,8 +24,8 @@ TOKENS = "marts__fct_calls_tokens_conserved"
 FREE_UNITS = "marts__fct_calls_free_units_conserved"
 CHARGES = "marts__fct_call_charges_costs_conserved"
 REPORT = "marts__rpt_daily_spend_costs_conserved"
-STATED = "marts__rpt_reported_costs_costs_conserved"
 DAILY = "intermediate__daily_charges_costs_conserved"
+STATED = "marts__rpt_reported_costs_costs_conserved"
 ALLOCATIONS = "marts__fct_cost_allocations_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
@@ -289,10 +289,6 @@ BREACHES: list[tuple[str, str, int]] = [
     (REPORT, "update marts.rpt_daily_spend set effective_cost_usd = effective_cost_usd + 0.000000000000001", 3),
     (REPORT, "delete from marts.rpt_daily_spend where event_date = date '2026-07-02'", 2),
     (REPORT, "update marts.rpt_daily_spend set call_count = 4 where event_date = date '2026-07-01'", 2),
-    (STATED, "delete from marts.rpt_reported_costs", 2),
-    (STATED, "update marts.rpt_reported_costs set reported_cost_usd = 0.012500000000001", 2),
-    (STATED, "update marts.rpt_reported_costs set difference_usd = 0.252", 2),
-    (STATED, "update marts.fct_calls set reported_cost_usd = 0 where call_id = 'c'", 2),
     (DAILY, "delete from intermediate.int_allocation__daily_charges where unit_kind_type = 'input'", 2),
     (DAILY, "update intermediate.int_allocation__daily_charges set call_count = 2 where source_name = 'own'", 2),
     (
@@ -303,6 +299,10 @@ BREACHES: list[tuple[str, str, int]] = [
     # Both days of both sources.
     (DAILY, "update intermediate.int_allocation__daily_charges set source_name = 'own' where source_name = 'calls'", 4),
     (DAILY, "update marts.fct_calls set list_cost_usd = 0.0031 where call_id = 'c'", 2),
+    (STATED, "delete from marts.rpt_reported_costs", 2),
+    (STATED, "update marts.rpt_reported_costs set reported_cost_usd = 0.012500000000001", 2),
+    (STATED, "update marts.rpt_reported_costs set difference_usd = 0.252", 2),
+    (STATED, "update marts.fct_calls set reported_cost_usd = 0 where call_id = 'c'", 2),
     (ALLOCATIONS, "delete from marts.fct_cost_allocations where cause_type = 'rounding'", 1),
     (ALLOCATIONS, "insert into marts.fct_cost_allocations from marts.fct_cost_allocations where cause_type is null", 1),
     (
