@@ -36,6 +36,7 @@ MANIFEST_NAME = "manifest.json"
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_FORMATS: dict[str, Literal["parquet", "csv", "xlsx"]] = {".parquet": "parquet", ".csv": "csv", ".xlsx": "xlsx"}
 _BATCH_ROWS = 10_000
 _LOCK_TIMEOUT_S = 600
 
@@ -508,8 +509,8 @@ def _write_tables(
         csv_path = directory / f"{table.path}.csv"
         _write_csv(content, csv_path)
         totals = content.totals_usd()
-        files.append(_file(directory, parquet_path, "parquet", (table.name,), content.row_count, totals))
-        files.append(_file(directory, csv_path, "csv", (table.name,), content.row_count, totals))
+        files.append(_file(directory, f"{table.path}.parquet", (table.name,), content.row_count, totals))
+        files.append(_file(directory, f"{table.path}.csv", (table.name,), content.row_count, totals))
     return files
 
 
@@ -665,21 +666,17 @@ def _write_workbook(
         ]
         _workbook.write(path, sheets, cover=cover, created_at=built_at)
     row_count = sum(content.row_count for content in contents.values())
-    return _file(directory, path, "xlsx", tuple(table.name for table in sheet_tables), row_count, {})
+    return _file(directory, path.name, tuple(table.name for table in sheet_tables), row_count, {})
 
 
 def _file(
-    directory: Path,
-    path: Path,
-    file_format: Literal["parquet", "csv", "xlsx"],
-    tables: tuple[str, ...],
-    row_count: int,
-    totals: dict[str, str | None],
+    directory: Path, name: str, tables: tuple[str, ...], row_count: int, totals: dict[str, str | None]
 ) -> ExportFile:
+    path = directory / name
     sync_file(path)
     return ExportFile(
-        name=path.relative_to(directory).as_posix(),
-        file_format=file_format,
+        name=name,
+        file_format=_FORMATS[path.suffix],
         tables=tables,
         row_count=row_count,
         file_bytes=path.stat().st_size,

@@ -199,8 +199,8 @@ LEDGER = """
         ('openai', 'acme', date '2026-07-01', 'cost_report_to_invoice', 3)
     ) as t (provider_name, billing_account_id, billing_period_start_date, layer_type, line_count);
 
-    -- Exported: calls of 0.254 and 0.002, 72 less 0.25 of unused capacity: 72.006 in all. The first line bills 20.5 for calls, the
-    -- other is itself; 20.5 less 72.006 is the cause.
+    -- Exported: calls of 0.254 and 0.002, 72 less 0.25 of unused capacity: 72.006 in all. The first line bills 20.5
+    -- for calls, the other is itself; 20.5 less 72.006 is the cause.
     alter table marts.dim_commitments add column provider_name varchar default 'openai';
     alter table marts.fct_capacity_hours add column idle_cost_usd decimal(28, 9);
     update marts.fct_capacity_hours set idle_cost_usd = cost_usd - used_cost_usd;

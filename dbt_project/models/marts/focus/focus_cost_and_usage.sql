@@ -5,6 +5,14 @@
     'BillingPeriodStart': 'billing_period_start_at',
     'BillingPeriodEnd': 'billing_period_end_at',
 } -%}
+{#- ContractApplied between its values: the commitment twice, unit-hours, unit. -#}
+{%- set applied_json = [
+    '{"Elements":[{"ContractId":"',
+    '","ContractCommitmentId":"',
+    '","ContractCommitmentAppliedQuantity":',
+    ',"ContractCommitmentAppliedUnit":"',
+    '"}]}',
+] -%}
 {%- set ai_service = {'ServiceCategory': "'AI and Machine Learning'"} -%}
 {%- set day_columns = {
     'ChargePeriodStart': 'event_date',
@@ -802,10 +810,10 @@ final as (
             when CommitmentDiscountId is not null and ChargeCategory = 'Usage'
                 then
                     concat(
-                        '{"Elements":[{"ContractId":"', {{ json_escaped('CommitmentDiscountId') }},
-                        '","ContractCommitmentId":"', {{ json_escaped('CommitmentDiscountId') }},
-                        '","ContractCommitmentAppliedQuantity":', cast(CommitmentDiscountQuantity as varchar),
-                        ',"ContractCommitmentAppliedUnit":"', {{ json_escaped('CommitmentDiscountUnit') }}, '"}]}'
+                        '{{ applied_json[0] }}', {{ json_escaped('CommitmentDiscountId') }},
+                        '{{ applied_json[1] }}', {{ json_escaped('CommitmentDiscountId') }},
+                        '{{ applied_json[2] }}', cast(CommitmentDiscountQuantity as varchar),
+                        '{{ applied_json[3] }}', {{ json_escaped('CommitmentDiscountUnit') }}, '{{ applied_json[4] }}'
                     )
         end as ContractApplied,
         Tags,
