@@ -54,13 +54,13 @@ measured as (
         timed.*,
         coalesce(issuers.invoice_issuer_name, timed.service_provider_name) as invoice_issuer_name,
         case
-            when is_whole_months and mod(month_count, 12) = 0 then {{ integer_divide('month_count', '12') }}
-            when is_whole_months then month_count
-            else day_count
+            when timed.is_whole_months and mod(timed.month_count, 12) = 0 then {{ integer_divide('timed.month_count', '12') }}
+            when timed.is_whole_months then timed.month_count
+            else timed.day_count
         end as duration_count,
         case
-            when is_whole_months and mod(month_count, 12) = 0 then 'Year'
-            when is_whole_months then 'Month'
+            when timed.is_whole_months and mod(timed.month_count, 12) = 0 then 'Year'
+            when timed.is_whole_months then 'Month'
             else 'Day'
         end as duration_unit_name
     from timed
