@@ -50,7 +50,7 @@
 
 {% macro focus_charge(values) -%}
     {%- for name, type in focus_charge_columns().items() %}
-        cast({{ values.get(name, 'null') }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
+    cast({{ values.get(name, 'null') }} as {{ type }}) as {{ name }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 

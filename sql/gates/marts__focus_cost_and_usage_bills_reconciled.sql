@@ -1,5 +1,7 @@
--- Per provider, billing account and billing period with a bill: the effective costs of all charges, calls and named causes,
--- add up to the bill, to the last digit.
+-- Per provider, billing account and billing period with a bill: the effective costs of all charges, calls and named
+-- causes, add up to the bill, to the last digit.
+-- The columns are FOCUS's own.
+-- noqa: disable=CP02
 with
 
 bills as (

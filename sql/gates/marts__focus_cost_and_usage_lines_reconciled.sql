@@ -1,5 +1,7 @@
--- Per invoice and line of it: the charges that name it are billed what the line bills, to the last digit; no charge names a
--- line that is on no invoice.
+-- Per invoice and line of it: the charges that name it are billed what the line bills, to the last digit; no charge
+-- names a line that is on no invoice.
+-- The columns are FOCUS's own.
+-- noqa: disable=CP02
 with
 
 lines as (

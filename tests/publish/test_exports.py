@@ -130,6 +130,24 @@ SERVING_SQL = """
             ('l-2', E'two\\nlines', cast('12345678901234567890.123456789012345678' as decimal(38, 18))),
             ('l-3', 'plain', null)
         ) as t (line, text, amount);
+    alter table marts.rpt_daily_spend add column unpriced_input_tokens bigint default null;
+    alter table marts.rpt_daily_spend add column unpriced_output_tokens bigint default null;
+    update marts.rpt_daily_spend set unpriced_call_count = 3, unpriced_input_tokens = 4335, unpriced_output_tokens = 660
+    where model_name = 'unheard-of';
+    create table marts.focus_cost_and_usage as
+        select 'usage-1' as "x_ChargeKey", 'OpenAI' as "InvoiceIssuerName",
+            cast('0.000000000000000001' as decimal(38, 18)) as "ListCost",
+            timestamptz '2026-09-01 00:00:00+00' as "BillingPeriodStart",
+            timestamptz '2026-09-30 00:00:00+00' as "ChargePeriodStart";
+    create table marts.focus_contract_commitment as
+        select 'pool' as "ContractCommitmentId",
+            timestamptz '2026-01-01 00:00:00+00' as "ContractCommitmentPeriodStart",
+            timestamptz '2026-09-01 00:00:01+00' as "ContractCommitmentPeriodEnd";
+    create table marts.focus_billing_period as
+        select 'OpenAI' as "InvoiceIssuerName", timestamptz '2026-09-01 00:00:00+00' as "BillingPeriodStart";
+    create table marts.focus_invoice_detail as
+        select 'OpenAI' as "InvoiceIssuerName", 'inv-1' as "InvoiceId", 'l-1' as "InvoiceDetailId",
+            timestamptz '2026-09-01 00:00:00+00' as "BillingPeriodStart";
 """
 
 
@@ -156,6 +174,12 @@ def _built_at(exports_dir: Path) -> str:
     return json.loads((exports_dir / "2026-09" / "manifest.json").read_text())["built_at"]
 
 
+def _files(directory: Path) -> dict[str, bytes]:
+    """Give the content of every file below a directory, by its path."""
+    paths = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
+
+
 def _csv(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))
 
@@ -180,11 +204,11 @@ def test_period_refuses_what_is_not_a_month(period: str):
 
 def test_export_writes_every_table_in_every_format(serving_path: Path, exports_dir: Path):
     _export(serving_path, exports_dir)
-    names = {path.name for path in (exports_dir / "2026-09").iterdir()}
+    names = set(_files((exports_dir / "2026-09").resolve()))
     assert names == {
         "manifest.json",
         "tokenledger.xlsx",
-        *(f"{table.name}.{ending}" for table in EXPORT_TABLES for ending in ("csv", "parquet")),
+        *(f"{table.path}.{ending}" for table in EXPORT_TABLES for ending in ("csv", "parquet")),
     }
 
 
@@ -266,8 +290,8 @@ def test_csv_follows_rfc_4180_and_comes_back_as_it_was(serving_path: Path, expor
         directory = exports_dir / "2026-09"
         with duckdb.connect() as con:
             con.execute("set timezone = 'UTC'")
-            exact = con.execute(f"select * from read_parquet('{directory}/{table.name}.parquet')").fetchall()
-        read = list(csv.reader(io.StringIO((directory / f"{table.name}.csv").read_text("utf-8"), newline="")))
+            exact = con.execute(f"select * from read_parquet('{directory}/{table.path}.parquet')").fetchall()
+        read = list(csv.reader(io.StringIO((directory / f"{table.path}.csv").read_text("utf-8"), newline="")))
         assert len(read) == len(exact) + 1
         for cells, values in zip(read[1:], exact, strict=True):
             for cell, value in zip(cells, values, strict=True):
@@ -294,7 +318,7 @@ def _assert_same(cell: str, value: object) -> None:
 def test_workbook_has_typed_cells_and_no_formula(serving_path: Path, exports_dir: Path):
     _export(serving_path, exports_dir)
     book = openpyxl.load_workbook(exports_dir / "2026-09" / "tokenledger.xlsx")
-    assert book.sheetnames == ["about", *(table.name for table in EXPORT_TABLES)]
+    assert book.sheetnames == ["about", *(table.name for table in EXPORT_TABLES if not table.folder)]
     assert all(cell.data_type != "f" for sheet in book.worksheets for row in sheet.iter_rows() for cell in row)
     spend = book["daily_spend"]
     assert spend.freeze_panes == "A2"
@@ -349,6 +373,25 @@ def test_workbook_writes_what_a_number_cell_cannot_hold_as_text(tmp_path: Path):
     assert cells == ["1000000000000000", "nan", 999_999_999_999_999, True, "x" * 32_767]
 
 
+def test_manifest_counts_what_a_table_cannot_hold(serving_path: Path, exports_dir: Path):
+    manifest = _export(serving_path, exports_dir)
+    # 3 calls of 1,445 input and 220 output tokens: 4,995. Line l-3 has no amount in USD.
+    left_out = [(row.table, row.reason_type, row.provider_name, row.row_count, row.tokens) for row in manifest.left_out]
+    assert left_out == [
+        ("cost_and_usage", "no_exchange_rate", "openai", 1, None),
+        ("cost_and_usage", "unpriced_usage", "openai", 3, 4995),
+    ]
+
+
+def test_commitments_are_exported_for_the_months_that_they_reach(serving_path: Path, exports_dir: Path):
+    counts = {}
+    for period in ("2025-12", "2026-01", "2026-09", "2026-10"):
+        files = _export(serving_path, exports_dir, period=period).files
+        counts[period] = next(file.row_count for file in files if file.name == "focus/contract_commitment.csv")
+    # From 1 January until one second into 1 September.
+    assert counts == {"2025-12": 0, "2026-01": 1, "2026-09": 1, "2026-10": 0}
+
+
 def test_manifest_is_what_the_files_say(serving_path: Path, exports_dir: Path):
     _export(serving_path, exports_dir)
     directory = exports_dir / "2026-09"
@@ -360,7 +403,7 @@ def test_manifest_is_what_the_files_say(serving_path: Path, exports_dir: Path):
         2, ["raw__otlp_files_spans_span_kind_known"],
     )  # fmt: skip
     listed = {file["name"]: file for file in manifest["files"]}
-    assert set(listed) == {path.name for path in directory.iterdir()} - {"manifest.json"}
+    assert set(listed) == set(_files(directory.resolve())) - {"manifest.json"}
     for name, file in listed.items():
         content = (directory / name).read_bytes()
         assert file["sha256"] == hashlib.sha256(content).hexdigest()
@@ -369,7 +412,7 @@ def test_manifest_is_what_the_files_say(serving_path: Path, exports_dir: Path):
             continue
         rows = _csv(directory / name)
         assert file["row_count"] == len(rows)
-        money = [column for column in rows[0] if column.endswith("_usd")]
+        money = [column for column in rows[0] if column.endswith(("_usd", "Cost"))]
         assert sorted(file["column_totals_usd"]) == sorted(money)
         for column in money:
             values = [Decimal(row[column]) for row in rows if row[column]]
@@ -447,7 +490,7 @@ def test_a_crash_in_any_step_leaves_the_old_export(
     step: str, serving_path: Path, exports_dir: Path, monkeypatch: pytest.MonkeyPatch
 ):
     _export(serving_path, exports_dir)
-    before = {path.name: path.read_bytes() for path in (exports_dir / "2026-09").iterdir()}
+    before = _files((exports_dir / "2026-09").resolve())
 
     def crash(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
@@ -455,7 +498,7 @@ def test_a_crash_in_any_step_leaves_the_old_export(
     monkeypatch.setattr(exports, step, crash)
     with pytest.raises(OSError, match="no space left"):
         _export(serving_path, exports_dir, built_at=BUILT_AT.replace(hour=9))
-    assert {path.name: path.read_bytes() for path in (exports_dir / "2026-09").iterdir()} == before
+    assert _files((exports_dir / "2026-09").resolve()) == before
     monkeypatch.undo()
     _export(serving_path, exports_dir, built_at=BUILT_AT.replace(hour=9))
     assert json.loads((exports_dir / "2026-09" / "manifest.json").read_text())["built_at"] == "2026-10-01T09:30:00Z"

@@ -1,3 +1,10 @@
+{#- ContractCommitmentApplicability between its values: the provider, and the region where there is one. -#}
+{%- set scope_json = [
+    '{"InclusionOperator":"And","Inclusions":[{"Dimension":"ServiceProviderName","Operator":"In","Values":["',
+    '"]}',
+    ',{"Dimension":"RegionId","Operator":"In","Values":["',
+    ']}',
+] -%}
 with
 
 -- A commitment whose units or price changed has several terms.
@@ -47,13 +54,13 @@ measured as (
         timed.*,
         coalesce(issuers.invoice_issuer_name, timed.service_provider_name) as invoice_issuer_name,
         case
-            when is_whole_months and mod(month_count, 12) = 0 then {{ integer_divide('month_count', '12') }}
-            when is_whole_months then month_count
-            else day_count
+            when timed.is_whole_months and mod(timed.month_count, 12) = 0 then {{ integer_divide('timed.month_count', '12') }}
+            when timed.is_whole_months then timed.month_count
+            else timed.day_count
         end as duration_count,
         case
-            when is_whole_months and mod(month_count, 12) = 0 then 'Year'
-            when is_whole_months then 'Month'
+            when timed.is_whole_months and mod(timed.month_count, 12) = 0 then 'Year'
+            when timed.is_whole_months then 'Month'
             else 'Day'
         end as duration_unit_name
     from timed
@@ -69,16 +76,12 @@ final as (
         'USD' as BillingCurrency,
         'USD' as PricingCurrency,
         concat(
-            '{"InclusionOperator":"And","Inclusions":[{"Dimension":"ServiceProviderName","Operator":"In","Values":["',
-            {{ json_escaped('service_provider_name') }}, '"]}',
+            '{{ scope_json[0] }}', {{ json_escaped('service_provider_name') }}, '{{ scope_json[1] }}',
             case
                 when region_id is null then ''
-                else
-                    concat(
-                        ',{"Dimension":"RegionId","Operator":"In","Values":["', {{ json_escaped('region_id') }}, '"]}'
-                    )
+                else concat('{{ scope_json[2] }}', {{ json_escaped('region_id') }}, '{{ scope_json[1] }}')
             end,
-            ']}'
+            '{{ scope_json[3] }}'
         ) as ContractCommitmentApplicability,
         'Availability' as ContractCommitmentBenefitCategory,
         'Usage' as ContractCommitmentCategory,

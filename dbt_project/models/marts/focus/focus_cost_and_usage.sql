@@ -5,6 +5,14 @@
     'BillingPeriodStart': 'billing_period_start_at',
     'BillingPeriodEnd': 'billing_period_end_at',
 } -%}
+{#- ContractApplied between its values: the commitment twice, unit-hours, unit. -#}
+{%- set applied_json = [
+    '{"Elements":[{"ContractId":"',
+    '","ContractCommitmentId":"',
+    '","ContractCommitmentAppliedQuantity":',
+    ',"ContractCommitmentAppliedUnit":"',
+    '"}]}',
+] -%}
 {%- set ai_service = {'ServiceCategory': "'AI and Machine Learning'"} -%}
 {%- set day_columns = {
     'ChargePeriodStart': 'event_date',
@@ -145,8 +153,8 @@ billed_days as (
     left join issuers on days_matched.provider_name = issuers.provider_name
 ),
 
--- What has no price is left out and counted in the manifest: FOCUS has no null cost, and 0 would be a price. A request is
--- a charge where a card prices it, and where it holds what a call took of bought capacity.
+-- What has no price is left out and counted in the manifest: FOCUS has no null cost, and 0 would be a price. A request
+-- is a charge where a card prices it, and where it holds what a call took of bought capacity.
 priced_charges as (
     select
         daily_charges.*,
@@ -154,9 +162,13 @@ priced_charges as (
         {{ content_hash(daily_charge_columns()) }} as charge_id
     from daily_charges
     where
-        pricing_status_type in ('priced', 'provisioned')
-        and effective_cost_usd is not null
-        and (unit_kind_type <> 'request' or list_usd_per_unit is not null or effective_cost_usd <> 0)
+        daily_charges.pricing_status_type in ('priced', 'provisioned')
+        and daily_charges.effective_cost_usd is not null
+        and (
+            daily_charges.unit_kind_type <> 'request'
+            or daily_charges.list_usd_per_unit is not null
+            or daily_charges.effective_cost_usd <> 0
+        )
 ),
 
 -- Free units are a row of their own at a contracted price of 0, so that cost is price times quantity in each.
@@ -232,12 +244,12 @@ lines_ranked as (
                 meters.provider_name, meters.billing_account_id, meters.event_date, meters.sku_model_id,
                 meters.service_tier, meters.unit_kind_type
             order by
-                case when call_lines.unit_kind_type is null then 1 else 0 end,
-                billed_kinds.fallback_index,
+                case when call_lines.unit_kind_type is null then 1 else 0 end asc,
+                billed_kinds.fallback_index asc,
                 case when call_lines.model_id is null then 1 else 0 end
-                + case when call_lines.service_tier is null then 1 else 0 end,
+                + case when call_lines.service_tier is null then 1 else 0 end asc,
                 call_lines.charge_period_start_at desc,
-                call_lines.invoice_line_id
+                call_lines.invoice_line_id asc
         ) as line_rank
     from meters
     inner join billed_days
@@ -466,9 +478,9 @@ cause_rows as (
             and period_charges.billing_account_id = bills.billing_account_id
             and period_charges.billing_period_start_date = cast(bills.billing_period_start_at as date)
     where
-        driver_type in ('calls', 'commitment')
-        and cause_type not in ('idle_capacity', 'unallocated_capacity')
-        and charge_usd <> 0
+        period_charges.driver_type in ('calls', 'commitment')
+        and period_charges.cause_type not in ('idle_capacity', 'unallocated_capacity')
+        and period_charges.charge_usd <> 0
 ),
 
 -- A charge of its own is one unit at its price; a negative one is minus one unit.
@@ -530,7 +542,8 @@ other_line_rows as (
     from other_lines
 ),
 
--- Capacity is bought on the invoice and spent by the hour: the purchase is billed, its use and what stood idle are effective.
+-- Capacity is bought on the invoice and spent by the hour: the purchase is billed, its use and what stood idle are
+-- effective.
 purchases_billed as (
     select
         bill_lines.*,
@@ -743,7 +756,13 @@ categorised as (
         charges.*,
         -- FOCUS knows nineteen categories; what is none of them is Other.
         case
-            when ServiceCategory in ('{{ focus_service_categories() | join("', '") }}') then ServiceCategory
+            when
+                charges.ServiceCategory in (
+                    {%- for category in focus_service_categories() %}
+                    '{{ category }}'{{ ',' if not loop.last }}
+                    {%- endfor %}
+                )
+                then charges.ServiceCategory
             else 'Other'
         end as KnownServiceCategory
     from charges
@@ -802,10 +821,10 @@ final as (
             when CommitmentDiscountId is not null and ChargeCategory = 'Usage'
                 then
                     concat(
-                        '{"Elements":[{"ContractId":"', {{ json_escaped('CommitmentDiscountId') }},
-                        '","ContractCommitmentId":"', {{ json_escaped('CommitmentDiscountId') }},
-                        '","ContractCommitmentAppliedQuantity":', cast(CommitmentDiscountQuantity as varchar),
-                        ',"ContractCommitmentAppliedUnit":"', {{ json_escaped('CommitmentDiscountUnit') }}, '"}]}'
+                        '{{ applied_json[0] }}', {{ json_escaped('CommitmentDiscountId') }},
+                        '{{ applied_json[1] }}', {{ json_escaped('CommitmentDiscountId') }},
+                        '{{ applied_json[2] }}', cast(CommitmentDiscountQuantity as varchar),
+                        '{{ applied_json[3] }}', {{ json_escaped('CommitmentDiscountUnit') }}, '{{ applied_json[4] }}'
                     )
         end as ContractApplied,
         Tags,
