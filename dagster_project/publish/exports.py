@@ -803,7 +803,6 @@ def _file(
     row_count: int,
     totals: dict[str, str | None],
 ) -> ExportFile:
-    path = directory / name
     sync_file(path)
     return ExportFile(
         name=path.relative_to(directory).as_posix(),
