@@ -225,7 +225,7 @@ LEDGER = """
 
     -- Exported: calls of 0.254 and 0.002, 72 less 0.25 of unused capacity: 72.006 in all. The first line bills 20.5 for
     -- calls, the other is itself; 20.5 less 72.006 is the cause.
-    alter table marts.dim_commitments add column provider_name varchar default 'openai';
+    create table marts.dim_commitments as select 'pool' as commitment_id, 'openai' as provider_name;
     alter table marts.fct_capacity_hours add column idle_cost_usd decimal(28, 9);
     update marts.fct_capacity_hours set idle_cost_usd = cost_usd - used_cost_usd;
     alter table marts.fct_capacity_hours add column unallocated_cost_usd decimal(28, 9) default 0;
