@@ -81,10 +81,10 @@ def configured_parts(settings: Settings) -> frozenset[str]:
     """Say what a company has, and so what gates can ask of it: what it lacks is not judged, what it has must have rows.
 
     Returns:
-        Feeds (usage, rates, invoices, kpis) and kinds that feed the ledger, and the reference files that have rows. Of
-        these also use_cases, commitments and deployments by their own names, and deployed_capacity when usage is fed
-        and a deployment draws on a commitment. A commitment may have no deployment yet, and a deployment without a
-        commitment is paid as it goes.
+        Feeds (usage, rates, invoices, reports, kpis) and kinds that feed the ledger, and the reference files that have
+        rows. Of these also use_cases, commitments and deployments by their own names, and deployed_capacity when usage
+        is fed and a deployment draws on a commitment. A commitment may have no deployment yet, and a deployment without
+        a commitment is paid as it goes.
     """
     filled = filled_seeds(settings.reference_dir)
     parts = {*fed_feeds(settings), *fed_kinds(settings), *filled}

@@ -18,7 +18,7 @@ def demo_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         name=DEMO_FEEDS,
         group_name="demo",
         kinds={"python"},
-        description="The feeds of NovaSpark, the demo company: usage, invoices, contracts and KPIs of 90 days.",
+        description="The feeds of NovaSpark, the demo company: usage, bills, reports, contracts and KPIs of 90 days.",
     )
     def make_feeds(progress: dg.ResourceParam[Progress]) -> dg.MaterializeResult:
         with progress.step("demo", DEMO_FEEDS) as step:

@@ -172,7 +172,7 @@ def test_settings_cannot_be_changed(tmp_path: Path):
         (
             "kind: otlp_files",
             "kind: otlp",
-            "7: key 'kind': unknown kind of source; known: contract_files, focus_files,",
+            "7: key 'kind': unknown kind of source; known: anthropic_costs, anthropic_usage,",
         ),
         (
             "    kind: otlp_files\n",

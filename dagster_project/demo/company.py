@@ -5,6 +5,7 @@ compares the two. Nothing is generated here.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -25,6 +26,7 @@ OPENAI: Final = "openai"
 TOGETHER: Final = "together"
 AZURE: Final = "azure"
 SELF_HOSTED: Final = "self_hosted"
+AEGIS: Final = "aegis"
 
 CHAT_MODEL: Final = "gpt-4.1"
 REASONING_MODEL: Final = "o4-mini"
@@ -43,6 +45,10 @@ BATCH: Final = "batch"
 CONTROL_VERSION: Final = "1"
 TREATMENT_VERSION: Final = "2"
 TRUE_SUCCESS_SHARES: Final = {CONTROL_VERSION: Decimal("0.62"), TREATMENT_VERSION: Decimal("0.70")}
+
+EURO: Final = "EUR"
+# First day -> USD for a euro.
+USD_PER_EURO: Final = {date(2026, 1, 1): Decimal("1.08"), date(2026, 8, 1): Decimal("1.095")}
 
 DISCOUNT_SHARE: Final = Decimal("0.12")
 DISCOUNT_CONTRACT: Final = "novaspark-openai-2026"

@@ -5,6 +5,7 @@ line is one model, tier, token kind and price, rounded to cents as billed; a mon
 is billed for the days inside it.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dagster_project.demo.plan import Plan
 from dagster_project.demo.rates import RateBook, UnitPrice, billed_tokens
 from dagster_project.demo.truths import InvoiceDifferenceTruth, InvoiceLineTruth, InvoiceTruth
 
+_USD: Final = "USD"
 _CENT: Final = Decimal("0.01")
 _PER_MILLION: Final = Decimal(1_000_000)
 _TAX: Final = "Tax"
@@ -37,30 +39,53 @@ class _OtherCharge:
 
     description: str
     charge_category: str
-    amount_usd: Decimal
+    billed_amount: Decimal
     service_category: str
     service_subcategory: str
+    bom_layer_type: str
+    tagged_use_case_id: str | None = None
+    tagged_team_name: str | None = None
+
+    @property
+    def tags_json(self) -> str | None:
+        """The tags as an invoice has them."""
+        tags = {"use_case_id": self.tagged_use_case_id, "team": self.tagged_team_name}
+        given = {key: value for key, value in tags.items() if value is not None}
+        return json.dumps(given) if given else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Biller:
-    """How a provider bills."""
+    """How a provider bills; amounts are in its billing currency."""
 
     billed_provider_name: str
     billing_account_id: str
     file_format: str
     tax_share: Decimal
     other_charges: tuple[_OtherCharge, ...]
+    billing_currency: str = _USD
 
 
 # Usage that no telemetry shows; it is on one invoice only.
-_DIFFERENCE: Final = _OtherCharge("Playground and workbench usage", _USAGE, Decimal("412.37"), *_AI_SERVICE)
+_DIFFERENCE: Final = _OtherCharge(
+    "Playground and workbench usage", _USAGE, Decimal("412.37"), *_AI_SERVICE, "model_calls"
+)
 
 _STORAGE: Final = ("Storage", "Object Storage")
 _NETWORK: Final = ("Networking", "Network Connectivity")
 _DATABASES: Final = ("Databases", "NoSQL Databases")
 _MANAGEMENT: Final = ("Management and Governance", "Observability")
 _SUPPORT: Final = ("Other", "Other (Other)")
+
+VECTOR_STORAGE: Final = _OtherCharge(
+    "Vector store storage",
+    _USAGE,
+    Decimal("96.30"),
+    *_STORAGE,
+    "vector_store",
+    company.INTERNAL_SEARCH,
+    company.SEARCH_TEAM,
+)
 
 BILLERS: Final = {
     company.AZURE: _Biller(
@@ -69,11 +94,19 @@ BILLERS: Final = {
         "parquet",
         Decimal("0.00"),
         (
-            _OtherCharge("Internet egress", _USAGE, Decimal("318.44"), *_NETWORK),
-            _OtherCharge("Vector store, search units", _USAGE, Decimal("1471.20"), *_DATABASES),
-            _OtherCharge("Log analytics ingestion", _USAGE, Decimal("264.91"), *_MANAGEMENT),
-            _OtherCharge("Standard support plan", _USAGE, Decimal("100.00"), *_SUPPORT),
-            _OtherCharge("Migration credit", _CREDIT, Decimal("-750.00"), *_AI_SERVICE),
+            _OtherCharge("Internet egress", _USAGE, Decimal("318.44"), *_NETWORK, "egress"),
+            _OtherCharge(
+                "Vector store, search units",
+                _USAGE,
+                Decimal("1471.20"),
+                *_DATABASES,
+                "vector_store",
+                company.DOCUMENT_DRAFTING,
+                company.AGENTS_TEAM,
+            ),
+            _OtherCharge("Log analytics ingestion", _USAGE, Decimal("264.91"), *_MANAGEMENT, "logging"),
+            _OtherCharge("Standard support plan", _USAGE, Decimal("100.00"), *_SUPPORT, "support"),
+            _OtherCharge("Migration credit", _CREDIT, Decimal("-750.00"), *_AI_SERVICE, "credit"),
         ),
     ),
     company.OPENAI: _Biller(
@@ -82,8 +115,10 @@ BILLERS: Final = {
         "csv",
         Decimal("0.0825"),
         (
-            _OtherCharge("Vector store storage", _USAGE, Decimal("96.30"), *_STORAGE),
-            _OtherCharge("Service credit, incident of the month before", _CREDIT, Decimal("-25.00"), *_AI_SERVICE),
+            VECTOR_STORAGE,
+            _OtherCharge(
+                "Service credit, incident of the month before", _CREDIT, Decimal("-25.00"), *_AI_SERVICE, "credit"
+            ),
         ),
     ),
     company.SELF_HOSTED: _Biller(
@@ -92,8 +127,8 @@ BILLERS: Final = {
         "parquet",
         Decimal("0.00"),
         (
-            _OtherCharge("Block storage for model weights", _USAGE, Decimal("412.00"), *_STORAGE),
-            _OtherCharge("Internet egress", _USAGE, Decimal("57.18"), *_NETWORK),
+            _OtherCharge("Block storage for model weights", _USAGE, Decimal("412.00"), *_STORAGE, "storage"),
+            _OtherCharge("Internet egress", _USAGE, Decimal("57.18"), *_NETWORK, "egress"),
         ),
     ),
     company.TOGETHER: _Biller(
@@ -101,7 +136,31 @@ BILLERS: Final = {
         "tg-novaspark",
         "csv",
         Decimal("0.0600"),
-        (_OtherCharge("Request logging", _USAGE, Decimal("38.75"), *_MANAGEMENT),),
+        (
+            _OtherCharge(
+                "Request logging", _USAGE, Decimal("38.75"), *_MANAGEMENT, "logging", None, company.SEARCH_TEAM
+            ),
+        ),
+    ),
+    # Bills in euros, and for nothing that a call causes by itself.
+    company.AEGIS: _Biller(
+        "Aegis",
+        "ag-novaspark",
+        "csv",
+        Decimal("0.00"),
+        (
+            _OtherCharge("Guardrail checks", _USAGE, Decimal("480.00"), *_AI_SERVICE, "guardrails"),
+            _OtherCharge(
+                "Human review of flagged answers",
+                _USAGE,
+                Decimal("1250.00"),
+                *_AI_SERVICE,
+                "human_review",
+                company.SUPPORT_CHAT,
+                company.SUPPORT_TEAM,
+            ),
+        ),
+        company.EURO,
     ),
 }
 
@@ -244,7 +303,7 @@ def write_invoices(
         period_month=difference_month,
         invoice_id=difference.invoice_id,
         line_name=_DIFFERENCE.description,
-        amount_usd=_DIFFERENCE.amount_usd,
+        amount_usd=_DIFFERENCE.billed_amount,
     )
 
 
@@ -290,26 +349,29 @@ def _invoice(
         for commitment in company.COMMITMENTS
         if commitment.provider_name == provider_name
     ]
-    other_rows = [_other_row(charge, period) for charge in biller.other_charges]
+    other_charges = list(biller.other_charges)
+    other_rows = [_other_row(charge, period) for charge in other_charges]
     taxable = _billed([*call_rows, *purchase_rows, *other_rows])
     tax = (taxable * biller.tax_share).quantize(_CENT, ROUND_HALF_UP)
     if tax > 0:
-        other_rows.append(_other_row(_OtherCharge("Sales tax", _TAX, tax, *_SUPPORT), period))
-    other_rows.extend(_other_row(charge, period) for charge in unseen)
+        other_charges.append(_OtherCharge("Sales tax", _TAX, tax, *_SUPPORT, "tax"))
+    other_charges.extend(unseen)
+    other_rows = [_other_row(charge, period) for charge in other_charges]
     rows = [*call_rows, *purchase_rows, *other_rows]
     common: _Row = {
         "BillingAccountId": biller.billing_account_id,
         "BillingAccountName": "NovaSpark Inc.",
         "BillingAccountType": "Organization",
-        "BillingCurrency": "USD",
+        "BillingCurrency": biller.billing_currency,
         "BillingPeriodStart": period.month,
         "BillingPeriodEnd": period.month_end,
         "InvoiceId": invoice_id,
         "InvoiceIssuerName": biller.billed_provider_name,
-        "PricingCurrency": "USD",
+        "PricingCurrency": biller.billing_currency,
         "ProviderName": biller.billed_provider_name,
         "PublisherName": biller.billed_provider_name,
     }
+    usd_per_currency_unit = _usd_per_unit(biller.billing_currency, period.start)
     truth = InvoiceTruth(
         provider_name=provider_name,
         billed_provider_name=biller.billed_provider_name,
@@ -321,9 +383,24 @@ def _invoice(
         contracted_cost_usd=_sum(metered.tokens * meter.contracted_usd for meter, metered in meters.items()),
         call_lines_usd=_billed(call_rows),
         call_line_count=len(call_rows),
-        purchase_lines=_line_truths(purchase_rows),
-        other_lines=_line_truths(other_rows),
-        total_usd=_billed(rows),
+        purchase_lines=tuple(
+            InvoiceLineTruth(str(row["ChargeDescription"]), _PURCHASE, Decimal(str(row["BilledCost"])), "capacity")
+            for row in purchase_rows
+        ),
+        other_lines=tuple(
+            InvoiceLineTruth(
+                charge.description,
+                charge.charge_category,
+                charge.billed_amount * usd_per_currency_unit,
+                charge.bom_layer_type,
+                charge.tagged_use_case_id,
+                charge.tagged_team_name,
+            )
+            for charge in other_charges
+        ),
+        billing_currency=biller.billing_currency,
+        usd_per_currency_unit=usd_per_currency_unit,
+        total_usd=_billed(rows) * usd_per_currency_unit,
     )
     return truth, [{**common, **row} for row in rows]
 
@@ -399,10 +476,10 @@ def _purchase_row(commitment: company.Commitment, period: _Period) -> _Row:
 
 def _other_row(charge: _OtherCharge, period: _Period) -> _Row:
     return {
-        "BilledCost": charge.amount_usd,
-        "EffectiveCost": charge.amount_usd,
-        "ListCost": charge.amount_usd,
-        "ContractedCost": charge.amount_usd,
+        "BilledCost": charge.billed_amount,
+        "EffectiveCost": charge.billed_amount,
+        "ListCost": charge.billed_amount,
+        "ContractedCost": charge.billed_amount,
         "ChargeCategory": charge.charge_category,
         "ChargeFrequency": "Recurring" if charge.charge_category == _USAGE else "One-Time",
         "ChargeDescription": charge.description,
@@ -411,14 +488,15 @@ def _other_row(charge: _OtherCharge, period: _Period) -> _Row:
         "ServiceCategory": charge.service_category,
         "ServiceSubcategory": charge.service_subcategory,
         "ServiceName": charge.description,
+        "Tags": charge.tags_json,
     }
 
 
-def _line_truths(rows: list[_Row]) -> tuple[InvoiceLineTruth, ...]:
-    return tuple(
-        InvoiceLineTruth(str(row["ChargeDescription"]), str(row["ChargeCategory"]), Decimal(str(row["BilledCost"])))
-        for row in rows
-    )
+def _usd_per_unit(currency: str, day: date) -> Decimal:
+    """Return the rate of exchange that holds on a day."""
+    if currency == _USD:
+        return Decimal(1)
+    return company.USD_PER_EURO[max(first for first in company.USD_PER_EURO if first <= day)]
 
 
 def _sum(amounts: Iterator[Decimal]) -> Decimal:

@@ -229,16 +229,28 @@ class DiscountTruth:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLineTruth:
-    """One invoice line that no call explains."""
+    """One invoice line that no call explains.
+
+    Attributes:
+        description: What the invoice calls it.
+        charge_category: FOCUS charge category.
+        amount_usd: What is billed, converted.
+        bom_layer_type: Layer of the bill of materials.
+        tagged_use_case_id: Use case in the line's tags.
+        tagged_team_name: Team in the line's tags.
+    """
 
     description: str
     charge_category: str
     amount_usd: Decimal
+    bom_layer_type: str
+    tagged_use_case_id: str | None = None
+    tagged_team_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTruth:
-    """One invoice: total = call_lines + purchase_lines + other_lines, all in whole cents.
+    """One invoice: total = call_lines + purchase_lines + other_lines, in whole cents of the billing currency.
 
     Attributes:
         provider_name: Canonical provider.
@@ -253,7 +265,9 @@ class InvoiceTruth:
         call_line_count: Number of call-driven lines.
         purchase_lines: Commitments billed.
         other_lines: Lines that are neither calls nor commitments (the planted difference included).
-        total_usd: What is to be paid.
+        billing_currency: Currency of the invoice.
+        usd_per_currency_unit: Rate of exchange of the billing period's first day.
+        total_usd: What is to be paid, converted.
     """
 
     provider_name: str
@@ -268,6 +282,8 @@ class InvoiceTruth:
     call_line_count: int
     purchase_lines: tuple[InvoiceLineTruth, ...]
     other_lines: tuple[InvoiceLineTruth, ...]
+    billing_currency: str
+    usd_per_currency_unit: Decimal
     total_usd: Decimal
 
 
@@ -279,6 +295,67 @@ class InvoiceDifferenceTruth:
     period_month: date
     invoice_id: str
     line_name: str
+    amount_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTruth:
+    """What a provider's usage and cost reports say of one month.
+
+    Attributes:
+        provider_name: Canonical provider.
+        billing_account_id: Billing account.
+        period_month: First day of the month.
+        units_by_meter: Units per "model/tier/unit kind", workbench use included; output holds reasoning.
+        cost_usd: Exact sum of the cost report.
+    """
+
+    provider_name: str
+    billing_account_id: str
+    period_month: date
+    units_by_meter: dict[str, int]
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LateUsageTruth:
+    """Calls just before midnight that the provider's report counts on the next day.
+
+    Attributes:
+        provider_name: Canonical provider.
+        model_name: The model.
+        service_tier: Its tier.
+        day: Day of the calls.
+        reported_day: Day of the report.
+        request_count: Calls.
+        units_by_kind: Their units per unit kind; output holds reasoning.
+    """
+
+    provider_name: str
+    model_name: str
+    service_tier: str
+    day: date
+    reported_day: date
+    request_count: int
+    units_by_kind: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkbenchTruth:
+    """Use by hand, without an API key: in the provider's reports and on the bill, in no telemetry.
+
+    Attributes:
+        provider_name: Canonical provider.
+        model_name: The model.
+        day: Its day.
+        units_by_kind: Its units per unit kind.
+        amount_usd: What it cost.
+    """
+
+    provider_name: str
+    model_name: str
+    day: date
+    units_by_kind: dict[str, int]
     amount_usd: Decimal
 
 
@@ -311,6 +388,9 @@ class Truths:
         discount: The negotiated discount.
         invoices: All invoices.
         invoice_difference: The planted invoice difference.
+        reports: Usage and cost reports per month.
+        late_usage: Use that the report counts a day later than its calls.
+        workbench: Use that only reports and bill know.
     """
 
     arguments: GeneratorArguments
@@ -337,6 +417,9 @@ class Truths:
     discount: DiscountTruth
     invoices: tuple[InvoiceTruth, ...]
     invoice_difference: InvoiceDifferenceTruth
+    reports: tuple[ReportTruth, ...]
+    late_usage: LateUsageTruth
+    workbench: WorkbenchTruth
 
     def to_json(self) -> str:
         """Return the truths as stable JSON text; decimals, dates and instants are strings."""

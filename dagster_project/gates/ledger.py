@@ -113,6 +113,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
+            subject="fct_cost_allocations",
+            aspect="costs",
+            predicate="conserved",
+            rule="What is allocated or not is what calls cost, bills charge and people declared, each once.",
+            why="A cost that is allocated twice is paid twice, one that is lost by nobody.",
+            tool="sql",
+        ),
+        asset_key="fct_cost_allocations",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
             subject="fct_use_case_instances",
             aspect="costs",
             predicate="conserved",

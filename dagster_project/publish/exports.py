@@ -33,10 +33,13 @@ from dagster_project.publish import _workbook
 from dagster_project.publish._files import sha256_of, sync_directory, sync_file
 
 MANIFEST_NAME = "manifest.json"
+STATEMENTS_DIR_NAME = "statements"
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 _FORMATS: dict[str, Literal["parquet", "csv", "xlsx"]] = {".parquet": "parquet", ".csv": "csv", ".xlsx": "xlsx"}
+_NO_OWNER_NAME = "no_team"
+_STATEMENT_NAME_LENGTH = 80
 _BATCH_ROWS = 10_000
 _LOCK_TIMEOUT_S = 600
 
@@ -55,6 +58,7 @@ class ExportTable:
         folder: Folder below the period's directory. What stands in one is for programs, and no sheet of the workbook.
         left_out_sql: Query over the serving file of what the table cannot hold: columns `reason_type`,
             `provider_name`, `row_count` and `tokens`. The manifest lists its rows.
+        statement_column: Column that says whose a row is; each value's rows are also a sheet of its statement.
     """
 
     name: str
@@ -63,6 +67,7 @@ class ExportTable:
     depends_on_other_months: bool = False
     folder: str = ""
     left_out_sql: str = ""
+    statement_column: str | None = None
 
     @property
     def path(self) -> str:
@@ -200,6 +205,52 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         """,
     ),
     ExportTable(
+        name="showback",
+        depends_on_other_months=True,
+        statement_column="team_name",
+        description="One row per team, product, use case, environment, customer, provider and layer of the month's bills.",
+        sql="""
+            select
+                period_month_date, team_name, product_name, use_case_id, environment_name, customer_id, provider_name,
+                layer_type, call_count, unpriced_call_count, direct_cost_usd, charged_cost_usd, cost_usd
+            from marts.rpt_showback
+            where period_month_date >= $start_date and period_month_date < $end_date
+            order by
+                team_name, product_name, use_case_id, environment_name, customer_id, provider_name, layer_type
+        """,
+    ),
+    ExportTable(
+        name="use_case_tco",
+        depends_on_other_months=True,
+        description="One row per use case and layer of the bill of materials: total cost of ownership of the month.",
+        sql="""
+            select
+                period_month_date, use_case_id, layer_index, layer_type, cost_usd, layer_share, tco_usd, call_count,
+                unpriced_call_count, call_share, instance_count, judged_instance_count, success_count,
+                tco_usd_per_instance, tco_usd_per_success
+            from marts.rpt_use_case_tco
+            where period_month_date >= $start_date and period_month_date < $end_date
+            order by use_case_id, layer_index
+        """,
+    ),
+    ExportTable(
+        name="budget_status",
+        depends_on_other_months=True,
+        statement_column="team_name",
+        description="One row per budget whose period holds days of the month: amount, spent, forecast and state.",
+        sql="""
+            select
+                budget_id, scope_type, scope_id, case scope_type when 'team' then scope_id end as team_name,
+                period_start_date, period_end_date, amount_set_date, budget_usd, warning_share, elapsed_day_count,
+                remaining_day_count, direct_cost_usd, charged_cost_usd, spent_usd, left_usd, spent_share,
+                burn_usd_per_day, p10_forecast_usd, p50_forecast_usd, p90_forecast_usd, threshold_status_type,
+                unpriced_call_count
+            from marts.rpt_budget_status
+            where period_start_date < $end_date and period_end_date > $start_date
+            order by budget_id
+        """,
+    ),
+    ExportTable(
         name="capacity_utilization",
         description="One row per commitment, allocation and day: capacity bought, used and idle.",
         sql="""
@@ -267,7 +318,8 @@ class ExportFile:
         file_bytes: Size.
         sha256: Of the content.
         column_totals_usd: Exact sum of each `_usd` column, and of FOCUS's costs, as a decimal string; null for a
-            column without a value. Empty for the workbook, whose sheets hold the rows of the Parquet files.
+            column without a value. Empty for the workbook, whose sheets hold the rows of the Parquet files; of a
+            statement the totals of its first table.
     """
 
     name: str
@@ -440,7 +492,11 @@ def export_period(
                 tokenledger_version=publication.version,
                 gates_passed_count=publication.gates_passed_count,
                 gates_failed_names=publication.gates_failed_names,
-                files=(*files, _write_workbook(building, tables, cover, built_at)),
+                files=(
+                    *files,
+                    _write_workbook(building, tables, cover, built_at),
+                    *_write_statements(building, tables, cover, built_at),
+                ),
                 left_out=left_out,
             )
             _write_manifest(building, manifest)
@@ -547,9 +603,9 @@ def _left_out(
 class _Content:
     """One exported table, read back from its Parquet file, from which every other format is made."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, path: Path, condition: str = "true") -> None:
         self._con = con
-        self._source = f"read_parquet({_literal(path)})"
+        self._source = f"(select * from read_parquet({_literal(path)}) where {condition})"
         described = con.execute(f"describe select * from {self._source}").fetchall()
         self._types = {str(row[0]): str(row[1]) for row in described}
         counted = con.execute(f"select count(*) from {self._source}").fetchone()
@@ -581,7 +637,11 @@ class _Content:
 
 
 def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return _text_literal(str(path))
+
+
+def _text_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _write_csv(content: _Content, path: Path) -> None:
@@ -667,6 +727,73 @@ def _write_workbook(
         _workbook.write(path, sheets, cover=cover, created_at=built_at)
     row_count = sum(content.row_count for content in contents.values())
     return _file(directory, path.name, tuple(table.name for table in sheet_tables), row_count, {})
+
+
+def _write_statements(
+    directory: Path,
+    tables: Sequence[ExportTable],
+    cover: Sequence[tuple[str, str]],
+    built_at: datetime,
+) -> list[ExportFile]:
+    """Write a workbook per value of the first statement table's column: each holds its own rows and nobody else's."""
+    stated = [(table, table.statement_column) for table in tables if table.statement_column]
+    if not stated:
+        return []
+    folder = directory / STATEMENTS_DIR_NAME
+    folder.mkdir()
+    files = []
+    with contextlib.closing(duckdb.connect()) as con:
+        first, first_column = stated[0]
+        source = f"read_parquet({_literal(directory / f'{first.name}.parquet')})"
+        owners = con.execute(f'select distinct "{first_column}" from {source} order by 1 nulls last').fetchall()
+        names = statement_names([owner for (owner,) in owners])
+        for owner, name in names.items():
+            is_owner = "is null" if owner is None else f"= {_text_literal(owner)}"
+            contents = {
+                table: _Content(con, directory / f"{table.name}.parquet", f'"{column}" {is_owner}')
+                for table, column in stated
+                # What nobody is named for is one table's remainder; another's rows without an owner are no one's.
+                if owner is not None or table is first
+            }
+            sheets = [
+                _workbook.Sheet(
+                    name=table.name,
+                    description=table.description,
+                    columns=content.columns,
+                    row_count=content.row_count,
+                    rows=content.rows(),
+                )
+                for table, content in contents.items()
+            ]
+            path = folder / f"{name}.xlsx"
+            lines = [("Statement of", owner or "Costs that no team is named for"), *cover]
+            _workbook.write(path, sheets, cover=lines, created_at=built_at)
+            row_count = sum(content.row_count for content in contents.values())
+            totals = contents[first].totals_usd()
+            path_name = f"{STATEMENTS_DIR_NAME}/{path.name}"
+            files.append(_file(directory, path_name, tuple(table.name for table in contents), row_count, totals))
+    return files
+
+
+def statement_names(owners: Sequence[str | None]) -> dict[str | None, str]:
+    """Give each owner's statement a file name without ending: letters, digits and `_ - .` of its name.
+
+    Names that differ only in what is left out, or in case, get a number; the name for what has no owner is `no_team`.
+    """
+    names: dict[str | None, str] = {}
+    taken = {_NO_OWNER_NAME}
+    for owner in owners:
+        if owner is None:
+            names[owner] = _NO_OWNER_NAME
+            continue
+        stem = re.sub(r"[^\w.-]+", "_", owner).strip("._-")[:_STATEMENT_NAME_LENGTH] or "team"
+        name, number = stem, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.lower())
+        names[owner] = name
+    return names
 
 
 def _file(

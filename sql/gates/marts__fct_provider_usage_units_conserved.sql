@@ -1,5 +1,5 @@
--- Per source and day: landed results of usage reports count or are rejected, and the tokens of those that count are those
--- of the mart, whatever kinds they were split into.
+-- Per source and day: landed results of usage reports count or are rejected, and the tokens of those that count are
+-- those of the mart, whatever kinds they were split into.
 with
 
 delivered as (
@@ -61,7 +61,9 @@ select
     *,
     1 as evaluated_count,
     cast(
-        delivered_result_count <> kept_result_count + rejected_result_count or reported_tokens <> usage_tokens as integer
+        delivered_result_count <> kept_result_count + rejected_result_count
+        or reported_tokens <> usage_tokens
+        as integer
     ) as violation_count
 from compared
 order by source_name, event_date

@@ -67,6 +67,44 @@ def _cases() -> list[Case]:
         no_rows=([], [("nothing_judged", None, None)]),
     )
     add(
+        "group_condition_holds",
+        "rule varchar, share decimal(3, 2)",
+        {"group_columns": ["rule"], "condition": "sum(share) = 1", "only": "rule <> 'free'"},
+        passing=(["('a', 0.7)", "('a', 0.3)", "('b', 1)", "('free', 3)"], []),
+        violating=(
+            ["('a', 0.6)", "('a', 0.5)", "('b', null)", "('c', 1)"],
+            [("condition_broken", "a"), ("condition_broken", "b")],
+        ),
+        no_rows=([], [("nothing_judged", None)]),
+    )
+    add(
+        "disjoint_in_time",
+        "place integer, rule varchar, valid_from date, valid_to date",
+        {"key_columns": ["place"], "member_column": "rule"},
+        passing=(
+            [
+                "(1, 'a', '2026-01-01', '2026-02-01')",
+                "(1, 'b', '2026-02-01', null)",
+                "(2, 'c', '2026-01-01', null)",
+                "(1, 'b', '2026-03-01', null)",
+            ],
+            [],
+        ),
+        violating=(
+            ["(1, 'a', '2026-01-01', '2026-02-02')", "(1, 'b', '2026-02-01', null)", "(2, 'c', '2026-01-01', null)"],
+            [("overlapping", "1", "a", "2026-01-01", "2026-02-02"), ("overlapping", "1", "b", "2026-02-01", None)],
+        ),
+        no_rows=([], [("nothing_judged", None, None, None, None)]),
+    )
+    add(
+        "column_refers",
+        "child integer, parent integer",
+        {"column": "parent", "to": "(select 1 as id union all select null)", "field": "id", "shown_columns": ["child"]},
+        passing=(["(1, 1)", "(2, null)"], []),
+        violating=(["(1, 1)", "(2, 3)"], [("refers_to_nothing", "3", "2")]),
+        no_rows=([], [("nothing_judged", None, None)]),
+    )
+    add(
         "all_present",
         "a integer, b varchar",
         {"columns": ["a", "b"]},

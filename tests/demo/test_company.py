@@ -1,6 +1,7 @@
 """The seed files say the same about the company as the generator."""
 
 import csv
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -88,3 +89,12 @@ def test_budgets_are_for_known_teams_and_use_cases():
         assert row["scope_id"] in {"team": teams, "use_case": use_cases}[row["scope_type"]]
         assert row["period_month"].endswith("-01")
         assert Decimal(row["budget_usd"]) > 0
+
+
+def test_rates_of_exchange_are_those_of_the_generator():
+    rows = {
+        date.fromisoformat(row["valid_from_date"]): Decimal(row["usd_per_currency_unit"])
+        for row in _seed("exchange_rates")
+        if row["pricing_currency"] == company.EURO
+    }
+    assert rows == company.USD_PER_EURO

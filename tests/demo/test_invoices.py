@@ -81,7 +81,7 @@ def test_call_lines_are_the_contracted_cost_of_the_calls(feeds: Feeds):
             if tokens:
                 price = _contracted_usd(feeds, provider, key)
                 meters[provider, key[3].replace(day=1)][(*key[:3], price)] += tokens
-    billers = [invoice for invoice in feeds.truths.invoices if invoice.provider_name != "self_hosted"]
+    billers = [invoice for invoice in feeds.truths.invoices if invoice.call_line_count]
     assert {(invoice.provider_name, invoice.period_month) for invoice in billers} == set(meters)
     for invoice in billers:
         mine = meters[invoice.provider_name, invoice.period_month]
@@ -93,10 +93,11 @@ def test_call_lines_are_the_contracted_cost_of_the_calls(feeds: Feeds):
 
 
 def test_invoice_files_add_up_to_the_stated_totals(feeds: Feeds):
-    assert len(feeds.truths.invoices) == 8
+    assert len(feeds.truths.invoices) == 10
     for invoice in feeds.truths.invoices:
         lines = _lines(feeds, invoice.file)
-        assert lines["BilledCost"].sum() == invoice.total_usd
+        assert lines["BilledCost"].sum() * invoice.usd_per_currency_unit == invoice.total_usd
+        assert set(lines["BillingCurrency"]) == {invoice.billing_currency}
         call_lines = lines.filter(pl.col("ConsumedUnit") == "Tokens")
         assert call_lines["BilledCost"].sum() == invoice.call_lines_usd
         assert call_lines["ContractedCost"].sum() == invoice.contracted_cost_usd
@@ -131,3 +132,12 @@ def test_commitments_are_billed_by_the_hour_for_the_days_of_the_period(feeds: Fe
     assert purchases["self_hosted", july] == [Decimal("159807.12")]
     assert purchases["self_hosted", august] == [Decimal("56705.75")]
     assert purchases["openai", july] == []
+
+
+def test_one_biller_bills_in_euros_at_the_rate_of_the_period(feeds: Feeds):
+    # 480.00 + 1,250.00 = 1,730.00 EUR: at 1.08 in July 1,868.40 USD, at 1.095 in August 1,894.35.
+    assert {
+        invoice.period_month: invoice.total_usd
+        for invoice in feeds.truths.invoices
+        if invoice.billing_currency == "EUR"
+    } == {date(2026, 7, 1): Decimal("1868.40"), date(2026, 8, 1): Decimal("1894.35")}

@@ -25,6 +25,7 @@ FREE_UNITS = "marts__fct_calls_free_units_conserved"
 CHARGES = "marts__fct_call_charges_costs_conserved"
 REPORT = "marts__rpt_daily_spend_costs_conserved"
 DAILY = "intermediate__daily_charges_costs_conserved"
+ALLOCATIONS = "marts__fct_cost_allocations_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
 RECONCILIATION = "marts__fct_period_charges_amounts_reconciled"
@@ -101,6 +102,18 @@ LEDGER = """
         ('own', date '2026-07-01', 'request', 1, null, 0, 0.25),
         ('calls', date '2026-07-02', 'request', 1, 0.003, 0.002, 0.002)
     ) as t (source_name, event_date, unit_kind_type, call_count, list, contracted, effective);
+
+    create table reference.seed_other_costs as
+    select 'staff' as vendor_name, date '2026-07-01' as period_month, cast(18.50 as decimal(18, 2)) as amount_usd;
+
+    create table marts.fct_cost_allocations as
+    select provider_name, account as billing_account_id, date '2026-07-01' as billing_period_start_date, cause_type,
+        use_case_id, cast(cost as decimal(38, 18)) as allocated_cost_usd
+    from (values
+        ('openai', 'acme', 'tax', 'support', 12), ('openai', 'acme', 'tax', 'search', 8.25422672899),
+        ('openai', 'acme', 'rounding', null, 0.01), ('staff', null, 'other_cost', 'search', 18.5),
+        ('openai', 'acme', null, 'support', 0.254), ('openai', 'other', null, null, 0.002)
+    ) as t (provider_name, account, cause_type, use_case_id, cost);
 
     create table marts.fct_use_case_instances as
     select 'support' as use_case_id, 'run-1' as use_case_instance_id, date '2026-07-01' as started_date,
@@ -275,6 +288,15 @@ BREACHES: list[tuple[str, str, int]] = [
     # Both days of both sources.
     (DAILY, "update intermediate.int_allocation__daily_charges set source_name = 'own' where source_name = 'calls'", 4),
     (DAILY, "update marts.fct_calls set list_cost_usd = 0.0031 where call_id = 'c'", 2),
+    (ALLOCATIONS, "delete from marts.fct_cost_allocations where cause_type = 'rounding'", 1),
+    (ALLOCATIONS, "insert into marts.fct_cost_allocations from marts.fct_cost_allocations where cause_type is null", 1),
+    (
+        ALLOCATIONS,
+        "update marts.fct_cost_allocations set allocated_cost_usd = 31 where use_case_id = 'search'",
+        2,
+    ),
+    (ALLOCATIONS, "update reference.seed_other_costs set period_month = date '2026-08-01'", 2),
+    (ALLOCATIONS, "delete from marts.rpt_daily_spend where event_date = date '2026-07-02'", 1),
     (INSTANCES, "update marts.fct_use_case_instances set call_count = 2", 2),
     (INSTANCES, "update marts.fct_use_case_instances set priced_cost_usd = 0.004", 2),
     (

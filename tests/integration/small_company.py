@@ -43,11 +43,19 @@ INVOICE_HEADER = (
     "ConsumedUnit,InvoiceId,InvoiceIssuerName,ProviderName,ServiceCategory,ServiceName"
 )
 SEED_HEADERS = {
-    "seed_budgets": "budget_id,scope_type,scope_id,period_month,budget_usd",
+    "seed_allocation_rules": "rule_id,rule_order,provider_pattern,account_pattern,component_pattern,layer_pattern,"
+    "cause_pattern,method_type,driver_name,driver_scope_type,use_case_id,team_name,share,valid_from,valid_to,evidence",
+    "seed_budgets": "budget_id,scope_type,scope_id,period_start_date,period_end_date,budget_usd,warning_share,"
+    "valid_from,evidence",
     "seed_commitments": "commitment_id,provider_name,commitment_type,region_id,bought_units,unit_name,"
     "usd_per_unit_hour,starts_at,ends_at,evidence",
     "seed_deployments": "deployment_id,commitment_id,provider_name,model_id,allocated_units,"
     "input_tokens_per_minute_per_unit,output_token_weight,starts_at,ends_at,spillover_deployment_id",
+    "seed_other_costs": "cost_id,layer_type,description,vendor_name,amount_usd,period_month,use_case_id,team_name,"
+    "evidence",
+    "seed_exchange_rates": "pricing_currency,valid_from_date,usd_per_currency_unit,evidence",
+    "seed_invoice_totals": "provider_name,billing_account_id,invoice_id,billing_currency_code,"
+    "total_in_billing_currency,evidence",
     "seed_kpis": "kpi_name,use_case_id,kpi_type,unit,goal,direction,baseline,is_outcome,description",
     "seed_model_aliases": "provider_name,model_name,model_id,evidence",
     "seed_provider_aliases": "reported_provider_name,provider_name,fallback_provider_name,evidence",

@@ -20,6 +20,7 @@ def _line(billed_cost: str, charge_day: str, *, invoice_id: str, period: tuple[s
 
 MARCH = {"invoice_id": "mill-storage-2026-03", "period": ("2026-03-01", "2026-04-01")}
 APRIL = {"invoice_id": "mill-storage-2026-04", "period": ("2026-04-01", "2026-05-01")}
+ABROAD = {"invoice_id": "mill-abroad-2026-03", "period": ("2026-03-01", "2026-04-01")}
 # The company's own invoice of March.
 FOUNDING_USD = Decimal("25.11")
 
@@ -99,3 +100,45 @@ def test_provider_of_one_account_is_reconciled_by_account(restated: SmallCompany
         "select call_count, unpriced_call_count, invoice_usd - ledger_usd - explained_usd - unexplained_usd "
         "from marts.rpt_billing_periods where billing_period_start_date = date '2026-03-01'"
     ) == [(42, 0, Decimal(0))]
+
+
+@pytest.fixture(scope="module")
+def disputed(company: SmallCompany, tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
+    """The company after a bill in euros came whose lines do not sum to the total that finance has."""
+    later = company.copy_to(tmp_path_factory.mktemp("disputed") / "company")
+    later.write_seed("seed_exchange_rates", ["EUR,2026-01-01,1.08,Treasury", "EUR,2026-03-03,1.10,Treasury"])
+    euros = [_line("100.10", "2026-03-02", **ABROAD), _line("10.00", "2026-03-03", **ABROAD)]
+    later.write_invoice("abroad.csv", [line.replace(",USD,", ",EUR,") for line in euros])
+    later.write_seed(
+        "seed_invoice_totals",
+        [
+            "mill,mill-account,mill-abroad-2026-03,EUR,110.11,Invoice",
+            "mill,mill-account,mill-storage-2026-04,USD,4,PDF",
+        ],
+    )
+    return later
+
+
+def test_invoice_whose_lines_do_not_sum_to_its_total_is_named_and_stops_the_build(disputed: SmallCompany):
+    before = disputed.published_bytes()
+    outcome = disputed.run()
+    assert [check.name for check in outcome.failed_checks] == ["intermediate__int_billing_invoice_totals_reconciled"]
+    assert disputed.published_bytes() == before
+    # 100.10 + 10.00 are 110.10; the other invoice is what it should be.
+    assert disputed.warehouse_rows(
+        "select invoice_id, total_in_billing_currency, billed_cost_in_billing_currency, difference_in_billing_currency "
+        "from intermediate.int_billing__invoice_totals where unreconciled_reason_type = 'lines_do_not_sum_to_total'"
+    ) == [("mill-abroad-2026-03", Decimal("110.11"), Decimal("110.10"), Decimal("-0.01"))]
+
+
+def test_bill_in_another_currency_counts_at_the_rate_of_each_charges_first_day(disputed: SmallCompany):
+    disputed.write_seed("seed_invoice_totals", ["mill,mill-account,mill-abroad-2026-03,EUR,110.10,Invoice"])
+    assert disputed.run().failed_checks == []
+    # 100.10 x 1.08 = 108.108 and 10.00 x 1.10 = 11.
+    assert disputed.rows(
+        "select billed_cost_in_billing_currency, usd_per_currency_unit, billed_cost_usd, unconverted_reason_type "
+        "from marts.fct_invoice_lines where billing_currency_code = 'EUR' order by charge_period_start_at"
+    ) == [
+        (Decimal("100.10"), Decimal("1.08"), Decimal("108.108"), None),
+        (Decimal("10.00"), Decimal("1.10"), Decimal("11.00"), None),
+    ]

@@ -374,7 +374,11 @@ def _steps(novaspark: NovaSpark, invoice: InvoiceTruth) -> dict[tuple[str, str |
 
 
 def test_every_invoice_adds_up_to_the_cent(novaspark: NovaSpark):
-    totals = dict(novaspark.rows("select invoice_id, sum(billed_cost_usd) from marts.fct_invoice_lines group by all"))
+    totals = dict(
+        novaspark.rows(
+            "select invoice_id, sum(billed_cost_usd) from marts.fct_invoice_lines where is_bill group by all"
+        )
+    )
     assert totals == {invoice.invoice_id: invoice.total_usd for invoice in novaspark.truths.invoices}
     for invoice in novaspark.truths.invoices:
         assert sum(step[1] for step in _steps(novaspark, invoice).values()) == invoice.total_usd
@@ -384,7 +388,7 @@ def test_every_month_closes_to_the_cent_with_nothing_unexplained(novaspark: Nova
     for invoice in novaspark.truths.invoices:
         [(effective,)] = novaspark.rows(
             """
-            select sum(effective_cost_usd) from marts.fct_calls
+            select coalesce(sum(effective_cost_usd), 0) from marts.fct_calls
             where provider_name = $provider and date_trunc('month', event_date) = $month
             """,
             {"provider": invoice.provider_name, "month": invoice.period_month},
@@ -497,3 +501,128 @@ def test_unpriced_calls_of_a_period_are_counted_beside_its_figures(novaspark: No
     [(unpriced,)] = novaspark.rows("select count(*) from marts.fct_calls where pricing_status_type = 'unpriced'")
     assert unpriced > 0
     assert novaspark.rows("select sum(unpriced_call_count) from marts.rpt_billing_periods") == [(unpriced,)]
+
+
+def test_lines_of_a_bill_have_their_layer_and_their_tags(novaspark: NovaSpark):
+    found = novaspark.rows(
+        """
+        select provider_name, component_name, bom_layer_type, tagged_use_case_id, tagged_team_name
+        from marts.fct_invoice_lines where is_bill and driver_type not in ('calls', 'commitment')
+        """
+    )
+    assert sorted(found, key=str) == sorted(
+        (
+            (
+                invoice.provider_name,
+                line.description,
+                line.bom_layer_type,
+                line.tagged_use_case_id,
+                line.tagged_team_name,
+            )
+            for invoice in novaspark.truths.invoices
+            for line in invoice.other_lines
+        ),
+        key=str,
+    )
+
+
+def test_call_lines_of_a_bill_say_model_tier_and_kind(novaspark: NovaSpark):
+    rows = novaspark.rows(
+        """
+        select sku_id, model_name, model_id is null, service_tier, unit_kind_type, bom_layer_type
+        from marts.fct_invoice_lines where is_bill and driver_type = 'calls'
+        """
+    )
+    assert rows
+    for sku_id, model_name, is_unresolved, service_tier, unit_kind, layer in rows:
+        model, tier, metered = sku_id.rsplit("/", 2)
+        is_embedding = model == "text-embedding-3-small"
+        kind, expected_layer = ("embedding", "embeddings") if is_embedding else (metered, "model_calls")
+        assert (model_name, is_unresolved, service_tier, unit_kind, layer) == (model, False, tier, kind, expected_layer)
+
+
+def test_invoice_in_euros_counts_at_the_rate_of_its_month_and_equals_its_stated_total(novaspark: NovaSpark):
+    # 480.00 + 1,250.00 EUR in July, at 1.08: 1,868.40 USD.
+    assert novaspark.rows(
+        """
+        select invoice_id, sum(billed_cost_in_billing_currency), max(usd_per_currency_unit), sum(billed_cost_usd)
+        from marts.fct_invoice_lines
+        where billing_currency_code = 'EUR' and billing_period_start_date = date '2026-07-01' group by all
+        """
+    ) == [("ag-novaspark-202607", Decimal("1730.00"), Decimal("1.08"), Decimal("1868.40"))]
+    assert novaspark.warehouse_rows(
+        """
+        select invoice_id, unreconciled_reason_type from intermediate.int_billing__invoice_totals
+        where unreconciled_reason_type is null or unreconciled_reason_type <> 'no_total'
+        """
+    ) == [("ag-novaspark-202607", None)]
+
+
+# ---- providers' reports
+
+
+def test_usage_reports_are_the_planted_units_by_model_tier_and_kind(novaspark: NovaSpark):
+    for report in novaspark.truths.reports:
+        found = novaspark.rows(
+            """
+            select model_id || '/' || coalesce(service_tier, 'standard') || '/' || unit_kind_type, sum(quantity_units)
+            from marts.fct_provider_usage
+            where provider_name = $provider and billing_account_id = $account
+                and date_trunc('month', event_date) = $month
+            group by all
+            """,
+            {
+                "provider": report.provider_name,
+                "account": report.billing_account_id,
+                "month": report.period_month,
+            },
+        )
+        assert dict(found) == report.units_by_meter
+
+
+def test_reports_and_calls_differ_by_the_workbench_and_by_what_was_late(novaspark: NovaSpark):
+    late, workbench = novaspark.truths.late_usage, novaspark.truths.workbench
+    differences = novaspark.rows(
+        """
+        with reported as (
+            select event_date, model_id, coalesce(service_tier, 'standard') as tier, unit_kind_type,
+                sum(quantity_units) as units
+            from marts.fct_provider_usage where unit_kind_type <> 'embedding' group by all
+        ),
+        wide as (
+            select event_date, model_id, service_tier as tier, sum(input_tokens) as input,
+                sum(cache_read_tokens) as cache_read, sum(output_tokens + reasoning_tokens) as output
+            from marts.fct_calls where provider_name = 'openai' and embedding_tokens = 0 group by all
+        ),
+        called as (unpivot wide on input, cache_read, output into name unit_kind_type value units)
+        select event_date, unit_kind_type, cast(coalesce(reported.units, 0) - coalesce(called.units, 0) as bigint)
+        from reported full join called using (event_date, model_id, tier, unit_kind_type)
+        where coalesce(reported.units, 0) <> coalesce(called.units, 0)
+        """
+    )
+    expected: Counter[tuple[Any, str]] = Counter()
+    for kind, units in late.units_by_kind.items():
+        expected[late.day, kind] -= units
+        expected[late.reported_day, kind] += units
+    for kind, units in workbench.units_by_kind.items():
+        expected[workbench.day, kind] += units
+    assert {(day, kind): units for day, kind, units in differences} == {
+        place: units for place, units in expected.items() if units
+    }
+    assert novaspark.rows(
+        "select event_date, unit_kind_type, quantity_units from marts.fct_provider_usage where is_workbench order by 2"
+    ) == [(workbench.day, kind, units) for kind, units in sorted(workbench.units_by_kind.items())]
+
+
+def test_cost_reports_are_evidence_beside_the_invoices_and_add_nothing_to_them(novaspark: NovaSpark):
+    found = novaspark.rows(
+        """
+        select billing_period_start_date, sum(billed_cost_usd), bool_or(is_bill), bool_and(model_id is not null)
+        from marts.fct_invoice_lines where document_type = 'cost_report' and driver_type = 'calls' group by all
+        """
+    )
+    # Storage is in the cost report too, and no line of a call.
+    storage = Decimal("96.30")
+    assert sorted(found) == sorted(
+        (report.period_month, report.cost_usd - storage, False, True) for report in novaspark.truths.reports
+    )

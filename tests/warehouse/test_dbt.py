@@ -49,6 +49,8 @@ def test_discovered_vars_name_the_staging_models_that_exist():
     found = discovered_vars()
     assert found == {
         "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls", "stg_usage_payloads__calls"],
+        "invoice_models": ["stg_anthropic_costs__costs", "stg_focus_files__charges", "stg_openai_costs__costs"],
+        "report_models": ["stg_anthropic_usage__buckets", "stg_openai_usage__buckets"],
         "rate_models": ["stg_genai_prices__rates", "stg_litellm_prices__rates", "stg_llm_prices__rates"],
         "multiplier_models": ["stg_litellm_prices__multipliers"],
         "allowance_models": ["stg_litellm_prices__allowances"],
@@ -120,13 +122,13 @@ def test_project_copy_holds_the_companys_own_seeds(settings: Settings):
 
 
 def test_reference_file_that_the_company_lacks_has_no_rows_unless_it_is_the_same_for_everybody(settings: Settings):
-    assert not (settings.reference_dir / "seed_exchange_rates.csv").exists()
+    assert not (settings.reference_dir / "seed_rate_confirmations.csv").exists()
     DbtProject(settings).prepare()
     seeds = project_dir(settings).parent / "seeds"
-    header = "pricing_currency,valid_from_date,usd_per_currency_unit,evidence\n"
-    assert (seeds / "seed_exchange_rates.csv").read_text(encoding="utf-8") == header
-    unit_kinds = (DEFAULT_REFERENCE_DIR / "seed_unit_kinds.csv").read_bytes()
-    assert (seeds / "seed_unit_kinds.csv").read_bytes() == unit_kinds
+    header = (DEFAULT_REFERENCE_DIR / "seed_rate_confirmations.csv").read_text(encoding="utf-8").splitlines()[0] + "\n"
+    assert (seeds / "seed_rate_confirmations.csv").read_text(encoding="utf-8") == header
+    for name in ("seed_unit_kinds.csv", "seed_charge_classes.csv", "seed_tag_keys.csv"):
+        assert (seeds / name).read_bytes() == (DEFAULT_REFERENCE_DIR / name).read_bytes()
 
 
 def test_project_is_parsed_once_and_again_when_reference_data_change(settings: Settings):

@@ -4,37 +4,8 @@ usage as (
     select * from {{ ref('int_reconciliation__daily_usage') }}
 ),
 
-days as (
-    select distinct
-        provider_name,
-        billing_account_id,
-        event_date
-    from usage
-),
-
--- Each day of an account is in one period, of several that overlap in the one that began last.
 day_periods as (
-    select
-        days.provider_name,
-        days.billing_account_id,
-        days.event_date,
-        periods.billing_account_id as paying_account_id,
-        periods.billing_period_start_date,
-        periods.billing_period_end_date,
-        row_number() over (
-            partition by days.provider_name, days.billing_account_id, days.event_date
-            order by periods.billing_period_start_date desc, periods.billing_period_end_date asc
-        ) as period_rank
-    from days
-    inner join {{ ref('int_reconciliation__periods') }} as periods
-        on
-            days.provider_name = periods.provider_name
-            and days.event_date >= periods.billing_period_start_date
-            and days.event_date < periods.billing_period_end_date
-            and (
-                days.billing_account_id is not distinct from periods.billing_account_id
-                or (days.billing_account_id is null and periods.is_only_account)
-            )
+    select * from {{ ref('int_reconciliation__day_periods') }}
 ),
 
 final as (
@@ -60,9 +31,7 @@ final as (
         cast(sum(usage.capacity_cost_usd) as decimal(38, 15)) as capacity_cost_usd
     from usage
     inner join day_periods
-        on
-            {{ same_values('usage', 'day_periods', ['provider_name', 'billing_account_id', 'event_date']) }}
-            and day_periods.period_rank = 1
+        on {{ same_values('usage', 'day_periods', ['provider_name', 'billing_account_id', 'event_date']) }}
     group by
         usage.provider_name, day_periods.paying_account_id, day_periods.billing_period_start_date,
         day_periods.billing_period_end_date, usage.event_date, usage.model_id, usage.service_tier, usage.unit_kind_type

@@ -179,7 +179,8 @@ usage_by_bill as (
         key_{{ column }} as {{ column }},
         {% endfor -%}
         max(document_type) as document_type,
-        sum(quantity_units) as quantity_units
+        sum(quantity_units) as quantity_units,
+        sum(workbench_units) as workbench_units
     from covered_usage
     where document_type is not null
     group by
@@ -203,11 +204,23 @@ bill_differences as (
         usage_by_bill.provider_name is not null as is_reported,
         usage_by_bill.document_type,
         coalesce(usage_by_bill.quantity_units, 0) - coalesce(provisioned_by_bill.provisioned_units, 0) as paid_units,
-        coalesce(bill_keys.billed_units, 0) as billed_units
+        coalesce(bill_keys.billed_units, 0) as billed_units,
+        coalesce(usage_by_bill.workbench_units, 0) as workbench_units
     from bill_keys
     full outer join usage_by_bill on {{ same_values('bill_keys', 'usage_by_bill', period + compared) }}
     left join provisioned_by_bill
         on {{ same_values('usage_by_bill', 'provisioned_by_bill', period + compared) }}
+),
+
+-- What the workbench used may be billed under a line of its own.
+bill_shortages as (
+    select
+        *,
+        case
+            when paid_units > billed_units then least(workbench_units, paid_units - billed_units)
+            else 0
+        end as unbilled_workbench_units
+    from bill_differences
 ),
 
 bill_rows as (
@@ -215,24 +228,31 @@ bill_rows as (
         *,
         cast(null as varchar) as cause_type,
         paid_units as quantity
-    from bill_differences
+    from bill_shortages
     where is_reported
     union all
     select
-        bill_differences.*,
+        *,
+        'workbench_use' as cause_type,
+        -unbilled_workbench_units as quantity
+    from bill_shortages
+    where unbilled_workbench_units > 0
+    union all
+    select
+        bill_shortages.*,
         case
             when
-                not bill_differences.is_billed
-                and bill_differences.document_type = 'cost_report'
+                not bill_shortages.is_billed
+                and bill_shortages.document_type = 'cost_report'
                 and billed_tiers.provider_name is null
-                and coalesce(bill_differences.service_tier, 'standard') <> 'standard'
+                and coalesce(bill_shortages.service_tier, 'standard') <> 'standard'
                 then 'tier_absent_from_report'
             else 'unexplained'
         end as cause_type,
-        bill_differences.billed_units - bill_differences.paid_units as quantity
-    from bill_differences
-    left join billed_tiers on {{ same_values('bill_differences', 'billed_tiers', period + ['service_tier']) }}
-    where bill_differences.billed_units <> bill_differences.paid_units
+        bill_shortages.billed_units + bill_shortages.unbilled_workbench_units - bill_shortages.paid_units as quantity
+    from bill_shortages
+    left join billed_tiers on {{ same_values('bill_shortages', 'billed_tiers', period + ['service_tier']) }}
+    where bill_shortages.billed_units + bill_shortages.unbilled_workbench_units <> bill_shortages.paid_units
 ),
 
 final as (

@@ -1,3 +1,7 @@
+{%- set result_columns = [
+    'source_name', 'provider_name', 'billing_account_id', 'event_date', 'model_name', 'service_tier', 'region_id',
+    'is_workbench', 'request_count',
+] -%}
 with
 
 results as (
@@ -14,27 +18,21 @@ resolved as (
     select * from {{ ref('int_billing__models_resolved') }}
 ),
 
-exploded as (
-    select
-        *,
-        {{ exploded_entries('quantities') }} as entry
-    from results
-),
-
 kinds as (
     select
-        source_name,
-        provider_name,
-        billing_account_id,
-        event_date,
-        model_name,
-        service_tier,
-        region_id,
-        is_workbench,
-        request_count,
+        {% for column in result_columns -%}
+        {{ column }},
+        {% endfor -%}
         entry.key as unit_kind_type,
         entry.value as quantity_units
-    from exploded
+    from (
+        select
+            {% for column in result_columns -%}
+            {{ column }},
+            {% endfor -%}
+            {{ exploded_entries('quantities') }} as entry
+        from results
+    ) as exploded
 ),
 
 named as (
