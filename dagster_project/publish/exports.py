@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 from filelock import FileLock
@@ -37,6 +37,7 @@ STATEMENTS_DIR_NAME = "statements"
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_FORMATS: dict[str, Literal["parquet", "csv", "xlsx"]] = {".parquet": "parquet", ".csv": "csv", ".xlsx": "xlsx"}
 _NO_OWNER_NAME = "no_team"
 _STATEMENT_NAME_LENGTH = 80
 _BATCH_ROWS = 10_000
@@ -207,7 +208,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         name="showback",
         depends_on_other_months=True,
         statement_column="team_name",
-        description="One row per team, product, use case, environment, customer, provider and layer of a month's bill.",
+        description="One row per team, product, use case, environment, customer, provider and layer of the month's bills.",
         sql="""
             select
                 period_month_date, team_name, product_name, use_case_id, environment_name, customer_id, provider_name,
@@ -287,17 +288,17 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ExportTable(
         name="invoice_lines",
         depends_on_other_months=True,
-        description="One row per line of a bill whose billing period begins in the month.",
+        description="One row per charge line of an invoice whose billing period begins in the month.",
         sql="""
             select
                 billing_period_start_date, provider_name, invoice_issuer_name, billing_account_id, invoice_id,
-                invoice_line_id, document_type, version_index, charge_type, charge_class_type, charge_description,
-                driver_type, bom_layer_type, tagged_use_case_id, tagged_team_name, service_category_type, service_name,
-                sku_id, sku_meter_name, region_id, resource_id, consumed_quantity_units, consumed_unit_name,
-                billing_currency_code, billed_cost_in_billing_currency, usd_per_currency_unit, billed_cost_usd,
-                effective_cost_usd, unconverted_reason_type, charge_period_start_at, charge_period_end_at
+                invoice_line_id, version_index, charge_type, charge_class_type, charge_description, driver_type,
+                service_category_type, service_name, sku_id, sku_meter_name, region_id, resource_id,
+                consumed_quantity_units, consumed_unit_name, billing_currency_code,
+                billed_cost_usd, effective_cost_usd, unconverted_reason_type,
+                charge_period_start_at, charge_period_end_at
             from marts.fct_invoice_lines
-            where is_bill and billing_period_start_date >= $start_date and billing_period_start_date < $end_date
+            where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
             order by billing_period_start_date, provider_name, invoice_id, invoice_line_id
         """,
     ),
@@ -310,7 +311,7 @@ class ExportFile:
     """One written file and what proves it.
 
     Attributes:
-        name: Path in the period's directory; a statement's is below `statements/`.
+        name: Path in the period's directory.
         file_format: `parquet`, `csv` or `xlsx`.
         tables: The exported tables that it holds.
         row_count: Data rows, without headers.
@@ -322,7 +323,7 @@ class ExportFile:
     """
 
     name: str
-    file_format: str
+    file_format: Literal["parquet", "csv", "xlsx"]
     tables: tuple[str, ...]
     row_count: int
     file_bytes: int
@@ -564,8 +565,8 @@ def _write_tables(
         csv_path = directory / f"{table.path}.csv"
         _write_csv(content, csv_path)
         totals = content.totals_usd()
-        files.append(_file(directory, parquet_path, (table.name,), content.row_count, totals))
-        files.append(_file(directory, csv_path, (table.name,), content.row_count, totals))
+        files.append(_file(directory, f"{table.path}.parquet", (table.name,), content.row_count, totals))
+        files.append(_file(directory, f"{table.path}.csv", (table.name,), content.row_count, totals))
     return files
 
 
@@ -725,7 +726,7 @@ def _write_workbook(
         ]
         _workbook.write(path, sheets, cover=cover, created_at=built_at)
     row_count = sum(content.row_count for content in contents.values())
-    return _file(directory, path, tuple(table.name for table in sheet_tables), row_count, {})
+    return _file(directory, path.name, tuple(table.name for table in sheet_tables), row_count, {})
 
 
 def _write_statements(
@@ -743,13 +744,13 @@ def _write_statements(
     files = []
     with contextlib.closing(duckdb.connect()) as con:
         first, first_column = stated[0]
-        source = f"read_parquet({_literal(directory / f'{first.path}.parquet')})"
+        source = f"read_parquet({_literal(directory / f'{first.name}.parquet')})"
         owners = con.execute(f'select distinct "{first_column}" from {source} order by 1 nulls last').fetchall()
         names = statement_names([owner for (owner,) in owners])
         for owner, name in names.items():
             is_owner = "is null" if owner is None else f"= {_text_literal(owner)}"
             contents = {
-                table: _Content(con, directory / f"{table.path}.parquet", f'"{column}" {is_owner}')
+                table: _Content(con, directory / f"{table.name}.parquet", f'"{column}" {is_owner}')
                 for table, column in stated
                 # What nobody is named for is one table's remainder; another's rows without an owner are no one's.
                 if owner is not None or table is first
@@ -769,9 +770,8 @@ def _write_statements(
             _workbook.write(path, sheets, cover=lines, created_at=built_at)
             row_count = sum(content.row_count for content in contents.values())
             totals = contents[first].totals_usd()
-            names_of_tables = tuple(table.name for table in contents)
-            files.append(_file(directory, path, names_of_tables, row_count, totals))
-    sync_directory(folder)
+            path_name = f"{STATEMENTS_DIR_NAME}/{path.name}"
+            files.append(_file(directory, path_name, tuple(table.name for table in contents), row_count, totals))
     return files
 
 
@@ -797,16 +797,13 @@ def statement_names(owners: Sequence[str | None]) -> dict[str | None, str]:
 
 
 def _file(
-    directory: Path,
-    path: Path,
-    tables: tuple[str, ...],
-    row_count: int,
-    totals: dict[str, str | None],
+    directory: Path, name: str, tables: tuple[str, ...], row_count: int, totals: dict[str, str | None]
 ) -> ExportFile:
+    path = directory / name
     sync_file(path)
     return ExportFile(
-        name=path.relative_to(directory).as_posix(),
-        file_format=path.suffix.removeprefix("."),
+        name=name,
+        file_format=_FORMATS[path.suffix],
         tables=tables,
         row_count=row_count,
         file_bytes=path.stat().st_size,

@@ -32,6 +32,7 @@
         'CommitmentDiscountUnit': 'varchar',
         'Tags': 'varchar',
         'x_CauseType': 'varchar',
+        'AllocationKey': 'varchar',
         'PricingQuantity': 'decimal(28, 9)',
         'ConsumedQuantity': 'decimal(28, 9)',
         'CommitmentDiscountQuantity': 'decimal(28, 9)',

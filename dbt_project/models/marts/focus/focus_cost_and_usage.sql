@@ -13,6 +13,9 @@
     ',"ContractCommitmentAppliedUnit":"',
     '"}]}',
 ] -%}
+{#- AllocatedMethodDetails around its ratio. -#}
+{%- set ratio_json = ['{"Elements":[{"AllocatedRatio":', '}]}'] -%}
+{%- set target_columns = ['use_case_id', 'team_name', 'environment_name', 'customer_id'] -%}
 {%- set ai_service = {'ServiceCategory': "'AI and Machine Learning'"} -%}
 {%- set day_columns = {
     'ChargePeriodStart': 'event_date',
@@ -55,6 +58,10 @@ invoice_lines as (
 
 period_charges as (
     select * from {{ ref('fct_period_charges') }}
+),
+
+cost_allocations as (
+    select * from {{ ref('fct_cost_allocations') }}
 ),
 
 -- An invoice is the bill of its account and period; a cost report stands in for it until it comes.
@@ -455,6 +462,7 @@ cause_rows as (
             ]) ~ ')',
             'x_ChargeOrigin': "'cause'",
             'x_CauseType': 'cause_type',
+            'AllocationKey': "concat(component_name, '/', cause_type)",
             'ChargeCategory': "'Adjustment'",
             'ChargeFrequency': "'One-Time'",
             'ChargeDescription': "concat('Bill less ledger, ', component_name, ': ', replace(cause_type, '_', ' '))",
@@ -536,6 +544,7 @@ other_line_rows as (
             'EffectiveCost': 'billed_cost_usd',
             'Tags': 'tags_json',
             'x_CauseType': 'driver_type',
+            'AllocationKey': "case when tagged_use_case_id is null and tagged_team_name is null then component_name end",
             'ChargePeriodStart': 'charge_period_start_at',
             'ChargePeriodEnd': 'charge_period_end_at',
         }) ) }}
@@ -652,6 +661,7 @@ unused_rows as (
             )",
             'x_ChargeOrigin': "'unused_capacity'",
             'x_CauseType': "case when deployment_id is null then 'unallocated_capacity' else 'idle_capacity' end",
+            'AllocationKey': "case when deployment_id is null then 'unallocated_capacity' else 'idle_capacity' end",
             'ChargeCategory': "'Usage'",
             'ChargeFrequency': "'Usage-Based'",
             'ChargeDescription': "concat_ws(', ', commitment_id, allocation_id, 'unused capacity')",
@@ -751,6 +761,167 @@ charges as (
     select * from purchase_unbilled_rows
 ),
 
+-- Who bears what no call drives, in each period: what the allocation gave them of its like. A charge is split where one rule
+-- gave all of its like away; it stays whole where several did, where nobody was given a part, and where a tag says whose it is.
+shares as (
+    select
+        provider_name,
+        billing_account_id,
+        billing_period_start_date,
+        case
+            when cause_type in ('idle_capacity', 'unallocated_capacity') then cause_type
+            when component_name in ('calls', 'commitment') then concat(component_name, '/', cause_type)
+            else component_name
+        end as allocation_key,
+        use_case_id,
+        team_name,
+        environment_name,
+        customer_id,
+        rule_id,
+        {{ nano_usd('abs(sum(allocated_cost_usd))') }} as share_weight
+    from cost_allocations
+    where cause_type is not null and cause_type <> 'other_cost'
+    group by
+        provider_name, billing_account_id, billing_period_start_date,
+        case
+            when cause_type in ('idle_capacity', 'unallocated_capacity') then cause_type
+            when component_name in ('calls', 'commitment') then concat(component_name, '/', cause_type)
+            else component_name
+        end,
+        use_case_id, team_name, environment_name, customer_id, rule_id
+),
+
+wholes as (
+    select
+        provider_name,
+        billing_account_id,
+        billing_period_start_date,
+        allocation_key,
+        sum(share_weight) as whole_weight
+    from shares
+    group by provider_name, billing_account_id, billing_period_start_date, allocation_key
+    having
+        min(rule_id) = max(rule_id)
+        and count(*) = count(rule_id)
+        and count(*) = count(coalesce(use_case_id, team_name))
+        and sum(share_weight) > 0
+),
+
+shared as (
+    select
+        charges.*,
+        shares.use_case_id,
+        shares.team_name,
+        shares.environment_name,
+        shares.customer_id,
+        shares.rule_id,
+        shares.share_weight,
+        wholes.whole_weight
+    from charges
+    inner join wholes
+        on
+            charges.ServiceProviderName = wholes.provider_name
+            and charges.BillingAccountId = wholes.billing_account_id
+            and cast(charges.BillingPeriodStart as date) = wholes.billing_period_start_date
+            and charges.AllocationKey = wholes.allocation_key
+    inner join shares
+        on
+            wholes.provider_name = shares.provider_name
+            and wholes.billing_account_id = shares.billing_account_id
+            and wholes.billing_period_start_date = shares.billing_period_start_date
+            and wholes.allocation_key = shares.allocation_key
+    where shares.share_weight > 0
+),
+
+parted as (
+    {{ largest_remainder(
+        'shared',
+        (focus_charge_columns().keys() | list) + target_columns + ['rule_id', 'share_weight', 'whole_weight'],
+        ['x_ChargeKey'],
+        target_columns,
+        'share_weight',
+        'EffectiveCost',
+        'PartCost',
+    ) | indent(4) }}
+),
+
+-- Cost, and for unused capacity the unit-hours that it pays for, are the part's; what was consumed stays with the first part.
+parts as (
+    select
+        parted.*,
+        case when BilledCost = EffectiveCost then PartCost else BilledCost end as PartBilledCost,
+        case
+            when CommitmentDiscountStatus = 'Unused' then {{ unit_hours_of('PartCost', 'ListUnitPrice') }}
+            else PricingQuantity
+        end as PartQuantity,
+        case when CommitmentDiscountStatus = 'Unused' or ListUnitPrice is null then ListUnitPrice else abs(PartCost) end
+            as PartUnitPrice,
+        row_number() over (
+            partition by x_ChargeKey
+            order by {{ target_columns | join(' asc nulls last, ') }} asc nulls last
+        ) as part_index
+    from parted
+),
+
+split_rows as (
+    select
+        {%- for name in focus_charge_columns() %}
+        {{ {
+            'x_ChargeKey': "concat(x_ChargeKey, '-', " ~ content_hash(target_columns) ~ ")",
+            'SkuPriceId':
+                "case when CommitmentDiscountStatus = 'Unused' or SkuId is null then SkuPriceId"
+                ~ " else concat(SkuId, '@', cast(PartUnitPrice as varchar)) end",
+            'PricingQuantity': 'PartQuantity',
+            'CommitmentDiscountQuantity': "case when CommitmentDiscountStatus = 'Unused' then PartQuantity end",
+            'ConsumedQuantity': 'case when part_index = 1 then ConsumedQuantity when ConsumedQuantity is not null then 0 end',
+            'ListUnitPrice': 'PartUnitPrice',
+            'ContractedUnitPrice': 'PartUnitPrice',
+            'ListCost': 'case when x_ChargeOrigin = \'cause\' then 0 else coalesce(PartQuantity * PartUnitPrice, PartCost) end',
+            'ContractedCost': 'case when x_ChargeOrigin = \'cause\' then 0 else coalesce(PartQuantity * PartUnitPrice, PartCost) end',
+            'BilledCost': 'PartBilledCost',
+            'EffectiveCost': 'PartCost',
+        }.get(name, name) }} as {{ name }},
+        {%- endfor %}
+        rule_id as AllocatedMethodId,
+        concat(
+            '{{ ratio_json[0] }}',
+            cast(
+                cast({{ integer_divide('share_weight * cast(1000000000 as decimal(10, 0))', 'whole_weight') }} as decimal(18, 0))
+                * cast(0.000000001 as decimal(10, 9)) as varchar
+            ),
+            '{{ ratio_json[1] }}'
+        ) as AllocatedMethodDetails,
+        concat_ws('/', coalesce(use_case_id, team_name), environment_name, customer_id) as AllocatedResourceId,
+        coalesce(use_case_id, team_name) as AllocatedResourceName,
+        cast({{ json_object_of(target_columns) }} as varchar) as AllocatedTags,
+        x_ChargeKey as x_SplitOriginId,
+        BilledCost as x_SplitOriginCost
+    from parts
+),
+
+whole_rows as (
+    select
+        {%- for name in focus_charge_columns() %}
+        charges.{{ name }},
+        {%- endfor %}
+        cast(null as varchar) as AllocatedMethodId,
+        cast(null as varchar) as AllocatedMethodDetails,
+        cast(null as varchar) as AllocatedResourceId,
+        cast(null as varchar) as AllocatedResourceName,
+        cast(null as varchar) as AllocatedTags,
+        cast(null as varchar) as x_SplitOriginId,
+        cast(null as decimal(38, 18)) as x_SplitOriginCost
+    from charges
+    left join (select distinct x_ChargeKey from shared) as split_keys on charges.x_ChargeKey = split_keys.x_ChargeKey
+    where split_keys.x_ChargeKey is null
+),
+
+allocated as (
+    select * from split_rows
+    union all
+    select * from whole_rows
+),
+
 categorised as (
     select
         charges.*,
@@ -765,7 +936,7 @@ categorised as (
                 then charges.ServiceCategory
             else 'Other'
         end as KnownServiceCategory
-    from charges
+    from allocated as charges
 ),
 
 final as (
@@ -828,18 +999,25 @@ final as (
                     )
         end as ContractApplied,
         Tags,
-        PricingQuantity,
-        ConsumedQuantity,
-        CommitmentDiscountQuantity,
+        AllocatedMethodId,
+        AllocatedMethodDetails,
+        AllocatedResourceId,
+        AllocatedResourceName,
+        AllocatedTags,
+        x_SplitOriginId,
+        x_SplitOriginCost,
+        cast(PricingQuantity as decimal(28, 9)) as PricingQuantity,
+        cast(ConsumedQuantity as decimal(28, 9)) as ConsumedQuantity,
+        cast(CommitmentDiscountQuantity as decimal(28, 9)) as CommitmentDiscountQuantity,
         ListUnitPrice,
         ContractedUnitPrice,
         ListUnitPrice as PricingCurrencyListUnitPrice,
         ContractedUnitPrice as PricingCurrencyContractedUnitPrice,
-        ListCost,
-        ContractedCost,
-        BilledCost,
-        EffectiveCost,
-        EffectiveCost as PricingCurrencyEffectiveCost,
+        cast(ListCost as decimal(38, 18)) as ListCost,
+        cast(ContractedCost as decimal(38, 18)) as ContractedCost,
+        cast(BilledCost as decimal(38, 18)) as BilledCost,
+        cast(EffectiveCost as decimal(38, 18)) as EffectiveCost,
+        cast(EffectiveCost as decimal(38, 18)) as PricingCurrencyEffectiveCost,
         BillingPeriodStart,
         BillingPeriodEnd,
         ChargePeriodStart,
