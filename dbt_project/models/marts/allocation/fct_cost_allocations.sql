@@ -64,7 +64,7 @@ charges as (
     from charged
 ),
 
--- A tag says whose a charge is only when it names somebody that there is.
+-- A direct rule without a target covers what is tagged; a tag says whose a charge is only when it names somebody.
 matched as (
     select
         charges.*,
@@ -97,6 +97,11 @@ matched as (
             and {{ pattern_covers('rules.component_pattern', 'charges.component_name') }}
             and {{ pattern_covers('rules.layer_pattern', 'charges.layer_type') }}
             and {{ pattern_covers('rules.cause_pattern', 'charges.cause_type') }}
+            and (
+                rules.method_type <> 'direct'
+                or coalesce(rules.use_case_id, rules.team_name) is not null
+                or coalesce(charges.tagged_use_case_id, charges.tagged_team_name) is not null
+            )
     left join use_cases as tagged_use_cases on charges.tagged_use_case_id = tagged_use_cases.use_case_id
     left join (select distinct team_name from use_cases) as tagged_teams
         on charges.tagged_team_name = tagged_teams.team_name
