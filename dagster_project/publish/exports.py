@@ -212,17 +212,17 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ExportTable(
         name="invoice_lines",
         depends_on_other_months=True,
-        description="One row per charge line of an invoice whose billing period begins in the month.",
+        description="One row per line of a bill whose billing period begins in the month.",
         sql="""
             select
                 billing_period_start_date, provider_name, invoice_issuer_name, billing_account_id, invoice_id,
-                invoice_line_id, version_index, charge_type, charge_class_type, charge_description, driver_type,
-                service_category_type, service_name, sku_id, sku_meter_name, region_id, resource_id,
-                consumed_quantity_units, consumed_unit_name, billing_currency_code,
-                billed_cost_usd, effective_cost_usd, unconverted_reason_type,
-                charge_period_start_at, charge_period_end_at
+                invoice_line_id, document_type, version_index, charge_type, charge_class_type, charge_description,
+                driver_type, bom_layer_type, tagged_use_case_id, tagged_team_name, service_category_type, service_name,
+                sku_id, sku_meter_name, region_id, resource_id, consumed_quantity_units, consumed_unit_name,
+                billing_currency_code, billed_cost_in_billing_currency, usd_per_currency_unit, billed_cost_usd,
+                effective_cost_usd, unconverted_reason_type, charge_period_start_at, charge_period_end_at
             from marts.fct_invoice_lines
-            where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
+            where is_bill and billing_period_start_date >= $start_date and billing_period_start_date < $end_date
             order by billing_period_start_date, provider_name, invoice_id, invoice_line_id
         """,
     ),

@@ -558,6 +558,26 @@ def test_invoice_in_euros_counts_at_the_rate_of_its_month_and_equals_its_stated_
     ) == [("ag-novaspark-202607", None)]
 
 
+def test_every_record_of_usage_agrees_with_the_others_but_for_the_workbench(novaspark: NovaSpark):
+    """Calls, usage report, cost report and bill: nothing is unexplained, and the workbench is all that calls lack."""
+    assert novaspark.rows("select * from marts.rpt_reconciliation where status_type = 'unexplained'") == []
+    workbench = novaspark.truths.workbench
+    units = """
+        select unit_kind_type, cast(quantity_units as bigint) from marts.rpt_reconciliation
+        where layer_type = $layer and status_type = 'explained' order by 1
+    """
+    planted = sorted(workbench.units_by_kind.items())
+    assert novaspark.rows(units, {"layer": "calls_to_usage_report"}) == planted
+    # The invoice bills them under a line of its own, in money.
+    assert novaspark.rows(units, {"layer": "usage_report_to_bill"}) == [(kind, -count) for kind, count in planted]
+    assert novaspark.rows(
+        """
+        select driver_type, difference_usd from marts.rpt_reconciliation
+        where layer_type = 'cost_report_to_invoice' and cause_type = 'workbench_use' order by 1
+        """
+    ) == [("calls", -workbench.amount_usd), ("other", workbench.amount_usd)]
+
+
 # ---- providers' reports
 
 

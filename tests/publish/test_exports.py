@@ -139,14 +139,18 @@ SERVING_SQL = """
     alter table marts.rpt_daily_spend add column reported_output_tokens bigint default 220;
     create table marts.fct_invoice_lines as
         select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
-            'OpenAI' as invoice_issuer_name, 'acct' as billing_account_id, 'inv-1' as invoice_id,
+            'OpenAI' as invoice_issuer_name, 'invoice' as document_type, true as is_bill,
+            'acct' as billing_account_id, 'inv-1' as invoice_id,
             line as invoice_line_id, cast(1 as bigint) as version_index, 'Usage' as charge_type,
             cast(null as varchar) as charge_class_type,
-            text as charge_description, 'calls' as driver_type, 'AI' as service_category_type,
+            text as charge_description, 'calls' as driver_type, 'model_calls' as bom_layer_type,
+            cast(null as varchar) as tagged_use_case_id, cast(null as varchar) as tagged_team_name,
+            'AI' as service_category_type,
             'API' as service_name,
             '' as sku_id, cast(null as varchar) as sku_meter_name, 'us' as region_id,
             cast(null as varchar) as resource_id, cast(1 as decimal(38, 18)) as consumed_quantity_units,
-            'Tokens' as consumed_unit_name, 'USD' as billing_currency_code, amount as billed_cost_usd,
+            'Tokens' as consumed_unit_name, 'USD' as billing_currency_code, amount as billed_cost_in_billing_currency,
+            cast(1 as decimal(18, 12)) as usd_per_currency_unit, amount as billed_cost_usd,
             amount as effective_cost_usd, cast(null as varchar) as unconverted_reason_type,
             timestamptz '2026-09-01 00:00:00+00' as charge_period_start_at,
             timestamptz '2026-09-30 23:59:59.5+00' as charge_period_end_at
