@@ -208,7 +208,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         name="showback",
         depends_on_other_months=True,
         statement_column="team_name",
-        description="One row per team, product, use case, environment, customer, provider and layer of the month's bills.",
+        description="One row per team, product, use case, environment, customer, provider and layer of the month.",
         sql="""
             select
                 period_month_date, team_name, product_name, use_case_id, environment_name, customer_id, provider_name,
@@ -740,12 +740,14 @@ def _write_statements(
     if not stated:
         return []
     folder = directory / STATEMENTS_DIR_NAME
-    folder.mkdir()
     files = []
     with contextlib.closing(duckdb.connect()) as con:
         first, first_column = stated[0]
         source = f"read_parquet({_literal(directory / f'{first.name}.parquet')})"
         owners = con.execute(f'select distinct "{first_column}" from {source} order by 1 nulls last').fetchall()
+        if not owners:
+            return []
+        folder.mkdir()
         names = statement_names([owner for (owner,) in owners])
         for owner, name in names.items():
             is_owner = "is null" if owner is None else f"= {_text_literal(owner)}"
