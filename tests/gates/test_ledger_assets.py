@@ -55,7 +55,6 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
                 "intermediate__daily_charges_costs_conserved",
                 "marts__fct_cost_allocations_costs_conserved",
                 "marts__rpt_reported_costs_costs_conserved",
-                "intermediate__daily_charges_costs_conserved",
                 "marts__focus_cost_and_usage_usage_conserved",
             },
         ),
