@@ -217,11 +217,8 @@ def _price_lines(charge: Row, call: Row) -> list[str]:
             lines.append(
                 f"fallback: the tier {charge['service_tier']} lists none, {charge['rate_service_tier']} stands in"
             )
-    lines += _threshold(charge, call)
-    if (charge["week_minute_from"], charge["week_minute_to"]) not in {(0, _WEEK_MINUTES), (None, None)}:
-        window = f"{week_instant(charge['week_minute_from'])} to {week_instant(charge['week_minute_to'])}"
-        lines.append(f"window of the week: {window} UTC")
-    return lines + _terms(charge)
+        lines += _conditions(charge, call, "rate", is_inclusive=charge["is_threshold_inclusive"])
+    return lines + _terms(charge, call)
 
 
 def _listed(charge: Row) -> str:
@@ -238,18 +235,23 @@ def _listed(charge: Row) -> str:
     return f"listed: {price} by {charge['rate_source_name']}, {region}; evidence: {charge['rate_evidence'] or 'none'}"
 
 
-def _threshold(charge: Row, call: Row) -> list[str]:
-    over, up_to = charge["context_over_tokens"], charge["context_up_to_tokens"]
-    if over is None or over < 0:
-        return []
-    rule = f"{over + 1:,} or more" if charge["is_threshold_inclusive"] else f"more than {over:,}"
-    name = "inclusive" if charge["is_threshold_inclusive"] else "strict"
-    upper = f", up to {up_to:,}" if up_to is not None and up_to < 2**63 - 1 else ""
-    whole = call["reported_input_tokens"]
-    return [f"threshold: the price for {rule} input tokens{upper} ({name} rule); the call has {whole:,}"]
+def _conditions(charge: Row, call: Row, part: str, *, is_inclusive: bool = False) -> list[str]:
+    """Say for which inputs and at which times of the week the list rate (`rate`) or the term (`contract`) holds."""
+    names = ("context_over_tokens", "context_up_to_tokens", "week_minute_from", "week_minute_to")
+    over, up_to, minute_from, minute_to = (charge[f"{part}_{name}"] for name in names)
+    lines = []
+    if over is not None and over >= 0:
+        rule = f"{over + 1:,} or more" if is_inclusive else f"more than {over:,}"
+        upper = f", up to {up_to:,}" if up_to is not None else ""
+        name = "inclusive" if is_inclusive else "strict"
+        whole = call["reported_input_tokens"]
+        lines.append(f"threshold: the price for {rule} input tokens{upper} ({name} rule); the call has {whole:,}")
+    if (minute_from, minute_to) not in {(0, _WEEK_MINUTES), (None, None)}:
+        lines.append(f"window of the week: {week_instant(minute_from)} to {week_instant(minute_to)} UTC")
+    return lines
 
 
-def _terms(charge: Row) -> list[str]:
+def _terms(charge: Row, call: Row) -> list[str]:
     lines = []
     if charge["contract_id"]:
         if charge["contract_term_type"] == "unit_price":
@@ -260,6 +262,7 @@ def _terms(charge: Row) -> list[str]:
         else:
             term = f"{_percent(charge['discount_share'])} off the list price"
         lines.append(f"contract {charge['contract_id']}: {term}; evidence: {charge['contract_evidence'] or 'none'}")
+        lines += _conditions(charge, call, "contract")
     if charge["spend_contract_id"]:
         share = _percent(charge["spend_discount_share"])
         lines.append(f"enterprise discount {charge['spend_contract_id']}: {share} off what remains")

@@ -46,17 +46,21 @@ CHARGE: dict[str, Any] = {
     "tier_multiplier": Decimal("1.000000"),
     "usd_per_currency_unit": Decimal("1.080000000000"),
     "rate_evidence": "page 3",
-    "context_over_tokens": -1,
-    "context_up_to_tokens": 9_223_372_036_854_775_807,
+    "rate_context_over_tokens": -1,
+    "rate_context_up_to_tokens": None,
+    "rate_week_minute_from": 0,
+    "rate_week_minute_to": 10_080,
     "is_threshold_inclusive": False,
-    "week_minute_from": 0,
-    "week_minute_to": 10_080,
     "contract_id": None,
     "contract_term_type": None,
     "contract_unit_price": None,
     "contract_pricing_currency": None,
     "contract_usd_per_currency_unit": None,
     "contract_evidence": None,
+    "contract_context_over_tokens": None,
+    "contract_context_up_to_tokens": None,
+    "contract_week_minute_from": None,
+    "contract_week_minute_to": None,
     "discount_share": None,
     "spend_contract_id": None,
     "spend_discount_share": None,
@@ -89,11 +93,11 @@ def test_listed_price_shows_currency_multipliers_and_rate_of_exchange():
         ),
         ({"rate_service_tier": "standard"}, "  fallback: the tier priority lists none, standard stands in"),
         (
-            {"context_over_tokens": 200_000},
+            {"rate_context_over_tokens": 200_000},
             "  threshold: the price for more than 200,000 input tokens (strict rule); the call has 250,000",
         ),
         (
-            {"context_over_tokens": 199_999, "context_up_to_tokens": 300_000, "is_threshold_inclusive": True},
+            {"rate_context_over_tokens": 199_999, "rate_context_up_to_tokens": 300_000, "is_threshold_inclusive": True},
             (
                 "  threshold: the price for 200,000 or more input tokens, up to 300,000 (inclusive rule); "
                 "the call has 250,000"
@@ -101,7 +105,7 @@ def test_listed_price_shows_currency_multipliers_and_rate_of_exchange():
         ),
         # 6,750 = 4 x 1,440 + 990, and 990 minutes are 16:30.
         (
-            {"week_minute_from": 6_750, "week_minute_to": 7_230},
+            {"rate_week_minute_from": 6_750, "rate_week_minute_to": 7_230},
             "  window of the week: Friday 16:30 to Saturday 00:30 UTC",
         ),
         (

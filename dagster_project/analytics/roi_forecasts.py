@@ -51,22 +51,24 @@ create or replace table analytics.roi_calibration (
 def read_histories(con: duckdb.DuckDBPyConnection) -> list[UseCaseHistory]:
     """Read daily history per use case from the unit economics, up to the last day that any use case has.
 
-    A day counts as unpriced, or of unknown value, as soon as one of its instances is.
+    A day counts as unpriced as soon as one of its instances is. An instance whose value nobody scored is taken
+    to be worth what the scored ones of its day are on average; without any the value is unknown.
     """
     rows = con.execute(
         """
         select
             use_case_id, started_date, sum(instance_count), sum(success_count),
             case when sum(instance_count) = sum(costed_instance_count) then sum(cost_usd) end,
-            case when sum(valued_instance_count) > 0 then sum(value_usd) end
+            sum(valued_instance_count), sum(value_usd)
         from marts.rpt_use_case_unit_economics
         group by all
         order by all
         """
     ).fetchall()
     days: dict[str, list[UseCaseDay]] = {}
-    for use_case, day, instances, successes, cost, value in rows:
-        days.setdefault(use_case, []).append(UseCaseDay(day, int(instances), int(successes), cost, value))
+    for use_case, day, instances, successes, cost, valued, value in rows:
+        value_of_all = value * int(instances) / int(valued) if valued else None
+        days.setdefault(use_case, []).append(UseCaseDay(day, int(instances), int(successes), cost, value_of_all))
     last_date = max((row[1] for row in rows), default=date.min)
     return [
         daily_history(use_case, entries, first_date=entries[0].started_date, last_date=last_date)

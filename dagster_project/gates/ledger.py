@@ -113,6 +113,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
+            subject="rpt_reported_costs",
+            aspect="costs",
+            predicate="conserved",
+            rule="Per day, the report of stated costs adds up to the calls that state one, to the last digit.",
+            why="A difference between the ledger and a provider must be of the same calls.",
+            tool="sql",
+        ),
+        asset_key="rpt_reported_costs",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
             subject="fct_cost_allocations",
             aspect="costs",
             predicate="conserved",

@@ -208,7 +208,7 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         name="showback",
         depends_on_other_months=True,
         statement_column="team_name",
-        description="One row per team, product, use case, environment, customer, provider and layer of the month's bills.",
+        description="One row per team, product, use case, environment, customer, provider and layer of the month.",
         sql="""
             select
                 period_month_date, team_name, product_name, use_case_id, environment_name, customer_id, provider_name,
@@ -288,17 +288,17 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
     ExportTable(
         name="invoice_lines",
         depends_on_other_months=True,
-        description="One row per charge line of an invoice whose billing period begins in the month.",
+        description="One row per line of a bill whose billing period begins in the month.",
         sql="""
             select
                 billing_period_start_date, provider_name, invoice_issuer_name, billing_account_id, invoice_id,
-                invoice_line_id, version_index, charge_type, charge_class_type, charge_description, driver_type,
-                service_category_type, service_name, sku_id, sku_meter_name, region_id, resource_id,
-                consumed_quantity_units, consumed_unit_name, billing_currency_code,
-                billed_cost_usd, effective_cost_usd, unconverted_reason_type,
-                charge_period_start_at, charge_period_end_at
+                invoice_line_id, document_type, version_index, charge_type, charge_class_type, charge_description,
+                driver_type, bom_layer_type, tagged_use_case_id, tagged_team_name, service_category_type, service_name,
+                sku_id, sku_meter_name, region_id, resource_id, consumed_quantity_units, consumed_unit_name,
+                billing_currency_code, billed_cost_in_billing_currency, usd_per_currency_unit, billed_cost_usd,
+                effective_cost_usd, unconverted_reason_type, charge_period_start_at, charge_period_end_at
             from marts.fct_invoice_lines
-            where billing_period_start_date >= $start_date and billing_period_start_date < $end_date
+            where is_bill and billing_period_start_date >= $start_date and billing_period_start_date < $end_date
             order by billing_period_start_date, provider_name, invoice_id, invoice_line_id
         """,
     ),
@@ -740,12 +740,14 @@ def _write_statements(
     if not stated:
         return []
     folder = directory / STATEMENTS_DIR_NAME
-    folder.mkdir()
     files = []
     with contextlib.closing(duckdb.connect()) as con:
         first, first_column = stated[0]
         source = f"read_parquet({_literal(directory / f'{first.name}.parquet')})"
         owners = con.execute(f'select distinct "{first_column}" from {source} order by 1 nulls last').fetchall()
+        if not owners:
+            return []
+        folder.mkdir()
         names = statement_names([owner for (owner,) in owners])
         for owner, name in names.items():
             is_owner = "is null" if owner is None else f"= {_text_literal(owner)}"

@@ -108,12 +108,15 @@ class InputPull:
             trusted.
         identify: Hashes the content; raises a source error when the input cannot be read.
         batches: Reads the content from its start and, last of all, checks that it did not change meanwhile.
+        reading: What else than the source's options decides how the content is read; when it changes, the same content
+            is landed anew.
     """
 
     input_uri: str
     stamp: str
     identify: Callable[[], InputIdentity]
     batches: Callable[[], Iterator[Batch]]
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,12 @@ class PullContext:
     Attributes:
         now: The UTC instant at which it counts as done.
         fetched_dir: Folder for what is fetched, which is then read as a file.
+        reference_dir: Folder of the company's reference data; None when there is none.
     """
 
     now: datetime
     fetched_dir: Path
+    reference_dir: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 A term is a fixed price of a unit, a percentage off the list price or off all spend, a multiplier of prices, or a free
 allowance, for the models that match a pattern, from a date until (not including) another. Numbers are read as exact
-decimals. A file counts as a whole: a version with a row that cannot hold is refused, and the version before stays.
+decimals. A file counts as a whole: a version with a row that cannot hold is refused, and the version before stays. A
+price in another currency than USD holds only when the reference data has a rate of exchange for its first day.
 Which term wins over which is decided in SQL.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,7 @@ TERMS = Entity(
 )
 
 PERIOD_TYPES = ("day", "month")
+EXCHANGE_RATES_FILE = "seed_exchange_rates.csv"
 
 _PRICE_COLUMNS = {"usd_per_unit": 0, "usd_per_million": 6, "price_per_unit": 0, "price_per_million": 6}
 _PRICE = "a price"
@@ -99,7 +102,7 @@ _TERM_COLUMNS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "multiplier": (frozenset({"multiplier"}), frozenset({"region_id", "service_tier"})),
     "free_allowance": (
         frozenset({"allowance_units", "period_type", "unit_kind"}),
-        frozenset({"allowance_group"}),
+        frozenset({"allowance_group", "service_tier", "region_id"}),
     ),
 }
 TERM_TYPES = tuple(_TERM_COLUMNS)
@@ -114,6 +117,37 @@ _CURRENCY = re.compile("[A-Z]{3}")
 
 class ContractFilesOptions(LocatedOptions):
     """Options of contract files: only where they are; .yaml and .yml are YAML, all else is CSV."""
+
+
+# ---- rates of exchange
+
+
+def _first_exchange_dates(reference_dir: Path | None) -> dict[str, date]:
+    """Give each currency's first day with a rate of exchange, which holds until the next; USD needs none.
+
+    Raises:
+        PermanentSourceError: a row is no rate of exchange.
+    """
+    path = reference_dir / EXCHANGE_RATES_FILE if reference_dir else None
+    if path is None or not path.exists():
+        return {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found: dict[str, date] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            currency, first_date = row["pricing_currency"].strip(), date.fromisoformat(row["valid_from_date"].strip())
+            is_rate = Decimal(row["usd_per_currency_unit"]) > 0
+        except (KeyError, AttributeError, TypeError, ValueError, InvalidOperation):
+            is_rate = False
+        if not is_rate:
+            msg = (
+                f"Read {path.name}: row {number} is {', '.join(map(str, row.values()))}, expected a currency, a date "
+                "YYYY-MM-DD and the USD for one unit, above 0. Correct the row."
+            )
+            raise PermanentSourceError(msg)
+        found[currency] = min(first_date, found.get(currency, first_date))
+    return found
 
 
 # ---- one term
@@ -136,6 +170,14 @@ class _Term:
         )  # fmt: skip
         return (self.columns["model_pattern"].lower(), *(self.columns[name] for name in names))
 
+    @property
+    def allowance_key(self) -> tuple[Any, ...] | None:
+        """What the rows that draw on one allowance have in common; None for a term of another type."""
+        if self.columns["term_type"] != "free_allowance":
+            return None
+        names = ("contract_id", "provider_name", "allowance_group", "unit_kind", "period_type")
+        return tuple(self.columns[name] for name in names)
+
     def overlaps(self, other: "_Term") -> bool:
         """Whether both hold at one instant; a price of a window replaces one of all times, and does not overlap it."""
         first, second = self.columns, other.columns
@@ -148,7 +190,7 @@ class _Term:
         return any(max(a[0] or 0, b[0] or 0) < min(a[1] or 0, b[1] or 0) for a in self.windows for b in other.windows)
 
 
-def _term(row_index: int, row: dict[str, str]) -> _Term:
+def _term(row_index: int, row: dict[str, str], first_exchange_dates: Mapping[str, date]) -> _Term:
     """Read one term; raises RateError."""
     given = {name: text.strip() for name, text in row.items() if text.strip() not in ("", "NULL")}
     for name in _REQUIRED:
@@ -179,6 +221,7 @@ def _term(row_index: int, row: dict[str, str]) -> _Term:
     _check_values(columns)
     if columns["pricing_currency"] == USD:
         plausible(columns["unit_kind"], columns["unit_price"])
+    _check_exchange(columns["pricing_currency"], columns["valid_from"], first_exchange_dates)
     return _Term(row_index, columns, _windows(given))
 
 
@@ -228,6 +271,20 @@ def _currency(given: dict[str, str]) -> str | None:
     if currency != USD and any(name.startswith("usd_") for name in given):
         raise RateError("value_ambiguous", f"a price in USD with pricing_currency {currency}; name it price_per_…")
     return currency
+
+
+def _check_exchange(currency: str | None, valid_from: date, first_exchange_dates: Mapping[str, date]) -> None:
+    """Refuse a price that nothing converts on its first day."""
+    if currency is None or currency == USD:
+        return
+    first_date = first_exchange_dates.get(currency)
+    if first_date is None or first_date > valid_from:
+        known = f"knows {currency} from {first_date} on" if first_date else f"does not know {currency}"
+        raise RateError(
+            "exchange_rate_missing",
+            f"pricing_currency {currency} has no rate of exchange on valid_from {valid_from}: {EXCHANGE_RATES_FILE} "
+            f"{known}; expected a row of it with valid_from_date {valid_from} or before",
+        )
 
 
 def _number(name: str, given: dict[str, str], column: str | None = None, *, shift: int = 0) -> Decimal | None:
@@ -376,7 +433,28 @@ def _overlaps(terms: list[_Term]) -> dict[int, str]:
     return reasons
 
 
-def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
+def _unequal_allowances(terms: list[_Term]) -> dict[int, str]:
+    """Give the reason for every row that states another size of an allowance than a row that shares it."""
+    by_key: dict[tuple[Any, ...], list[_Term]] = {}
+    for term in terms:
+        if term.allowance_key is not None:
+            by_key.setdefault(term.allowance_key, []).append(term)
+    reasons: dict[int, str] = {}
+    for group in by_key.values():
+        for first, second in combinations(group, 2):
+            if first.columns["allowance_units"] != second.columns["allowance_units"] and first.overlaps(second):
+                for term, other in ((first, second), (second, first)):
+                    reasons.setdefault(
+                        term.row_index,
+                        f"it grants {term.columns['allowance_units']} {term.columns['unit_kind']} a "
+                        f"{term.columns['period_type']} to the group {term.columns['allowance_group']}, row "
+                        f"{other.row_index + 1} {other.columns['allowance_units']}; expected one size of what a group "
+                        "shares, or another allowance_group",
+                    )
+    return reasons
+
+
+def _read_file(first_exchange_dates: Mapping[str, date], path: Path, input_uri: str) -> Iterator[Batch]:
     rows = _rows(path, input_uri)
     read: list[_Term] = []
     rejects: dict[int, Reject] = {}
@@ -389,9 +467,11 @@ def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
         try:
             if _EXTRA in row:
                 raise RateError("field_count_wrong", "the row has more fields than the header")
-            read.append(_term(index, row))
+            read.append(_term(index, row, first_exchange_dates))
         except RateError as error:
             reject(index, error.code, str(error))
+    for index, reason in _unequal_allowances(read).items():
+        reject(index, "allowance_ambiguous", reason)
     for index, reason in _overlaps(read).items():
         reject(index, "period_overlapping", reason)
     # A term of a daily window is landed as one row per window of the week.
@@ -408,7 +488,10 @@ def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
 
 
 def _read(options: ContractFilesOptions, context: PullContext) -> Iterator[InputPull]:
-    return located_inputs(options, context, _read_file)
+    found = _first_exchange_dates(context.reference_dir)
+    reading = ", ".join(f"{currency} from {first_date}" for currency, first_date in sorted(found.items()))
+    for pull in located_inputs(options, context, partial(_read_file, found)):
+        yield replace(pull, reading=reading)
 
 
 connector = Connector(
@@ -417,5 +500,6 @@ connector = Connector(
     entities=(TERMS,),
     options=ContractFilesOptions,
     read=_read,
+    version=2,
     is_whole=True,
 )

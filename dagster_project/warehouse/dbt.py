@@ -25,8 +25,7 @@ from dagster_project.warehouse.value_equations import compile_equations
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
 SHARED_SEEDS = frozenset({"seed_charge_classes.csv", "seed_tag_keys.csv", "seed_unit_kinds.csv"})
-"""Reference files that the project maintains: a company without its own has the project's; of the others an absent one
-has no rows."""
+"""Reference files that the project maintains for companies without rows of their own; other absent ones are empty."""
 
 
 @dataclass(frozen=True)
@@ -315,10 +314,11 @@ class DbtProject:
 
 def _seed(name: str, reference_dir: Path) -> bytes:
     """Give a reference file's content: the company's own, or no rows at all, or what is the same for everybody."""
+    if name in SHARED_SEEDS and Path(name).stem not in filled_seeds(reference_dir):
+        return (DEFAULT_REFERENCE_DIR / name).read_bytes()
     if (reference_dir / name).exists():
         return (reference_dir / name).read_bytes()
-    content = (DEFAULT_REFERENCE_DIR / name).read_bytes()
-    return content if name in SHARED_SEEDS else content.splitlines(keepends=True)[0]
+    return (DEFAULT_REFERENCE_DIR / name).read_bytes().splitlines(keepends=True)[0]
 
 
 @contextmanager

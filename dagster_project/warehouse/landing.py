@@ -206,7 +206,7 @@ class LandingZone:
                 refused as a whole.
             TransientSourceError: the input vanished or changed while it was read.
         """
-        reading = _reading_sha256(connector, options)
+        reading = _reading_sha256(connector, options, pull)
         existing = self._existing(connector, options, pull.input_uri)
         if existing and pull.stamp and all(_is_same(item, reading, stamp=pull.stamp) for item in existing):
             return existing
@@ -472,7 +472,12 @@ class _Manifest:
 
 
 def pull_source(
-    zone: LandingZone, connector: Connector, options: SourceOptions, *, now: datetime
+    zone: LandingZone,
+    connector: Connector,
+    options: SourceOptions,
+    *,
+    now: datetime,
+    reference_dir: Path | None = None,
 ) -> list[Landing | SourceFailure]:
     """Land every input of a source; an input that fails does not stop the others.
 
@@ -485,6 +490,7 @@ def pull_source(
         options: The configured source.
         now: UTC instant of the pull, written as `landed_at`; a landing in the result is new when it has this
             time.
+        reference_dir: Folder of the company's reference data; None when there is none.
 
     Returns:
         The source's landings, existing ones of unchanged inputs included, and its failures, in the inputs'
@@ -493,7 +499,7 @@ def pull_source(
     now = now.astimezone(UTC)
     zone.refresh(connector.kind)
     results: list[Landing | SourceFailure] = []
-    inputs = iter(connector.read(options, PullContext(now, zone.fetched_dir)))
+    inputs = iter(connector.read(options, PullContext(now, zone.fetched_dir, reference_dir)))
     input_uri: str | None = None
     listed: set[str] = set()
     while True:
@@ -599,9 +605,10 @@ def _withdrawal(landing: Landing, now: datetime) -> Landing:
     )
 
 
-def _reading_sha256(connector: Connector, options: SourceOptions) -> str:
+def _reading_sha256(connector: Connector, options: SourceOptions, pull: InputPull) -> str:
     schemas = [f"{entity.name} {entity.schema} {entity.day_column}" for entity in connector.entities]
-    text = json.dumps([connector.version, schemas, options.reading_sha256()])
+    parts = [connector.version, schemas, options.reading_sha256(), *([pull.reading] if pull.reading else [])]
+    text = json.dumps(parts)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -74,7 +74,11 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
         now = settings.as_of or datetime.now(UTC)
         zone = LandingZone(settings.landing_dir)
         with progress.step("raw", connector.kind) as step:
-            outcomes = [item for options in sources for item in pull_source(zone, connector, options, now=now)]
+            outcomes = [
+                item
+                for options in sources
+                for item in pull_source(zone, connector, options, now=now, reference_dir=settings.reference_dir)
+            ]
             failures = [item for item in outcomes if isinstance(item, SourceFailure)]
             for former in former_sources:
                 if former.landings == "withdrawn":

@@ -17,7 +17,8 @@
     Each row of `details` with the most specific row of `keys` that covers it: a query of both sides' columns, the key's
     with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A
     kind that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model
-    goes before kind, kind before tier. `details` has one row per scope, compared columns and `detail_columns`.
+    goes before kind, kind before tier. What does not say its tier is of the standard one, where a key is. `details` has
+    one row per scope, compared columns and `detail_columns`.
 -#}
 {% macro covered_by(details, keys, scope_columns, detail_columns=[]) -%}
     {%- set kind_rank -%}
@@ -49,14 +50,24 @@
                 order by
                     case when keys.model_id is null then 0 else 1 end desc,
                     {{ kind_rank }} desc,
-                    case when keys.service_tier is null then 0 else 1 end desc
+                    case
+                        when keys.service_tier = details.service_tier then 2
+                        when keys.service_tier is null then 1
+                        else 0
+                    end desc,
+                    case when keys.service_tier = 'standard' then 0 else 1 end asc,
+                    keys.service_tier asc
             ) as cover_rank
         from {{ details }} as details
         left join {{ keys }} as keys
             on
                 {{ same_values('details', 'keys', scope_columns) }}
                 and (keys.model_id is null or keys.model_id = details.model_id)
-                and (keys.service_tier is null or keys.service_tier = details.service_tier)
+                and (
+                    keys.service_tier is null
+                    or details.service_tier is null
+                    or keys.service_tier = details.service_tier
+                )
                 and {{ kind_rank }} is not null
     ) as ranked
     where cover_rank = 1

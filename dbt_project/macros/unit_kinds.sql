@@ -82,6 +82,7 @@
 {% macro price_content_columns() -%}
     {{ return([
         'unit_kind', 'list_usd_per_unit', 'contracted_usd_per_unit', 'rate_id', 'contract_id', 'spend_contract_id',
+        'term_context_over_tokens', 'term_week_minute_from',
     ]) }}
 {%- endmacro %}
 
@@ -109,6 +110,24 @@
             and {{ one }}.reported_model_name = {{ other }}.reported_model_name
             and {{ one }}.service_tier = {{ other }}.service_tier
             and {{ one }}.region_key = {{ other }}.region_key
+{%- endmacro %}
+
+{#- Does what has a validity hold when a segment of time begins? -#}
+{% macro holds_at(validity, segment) -%}
+    {{ segment }}.valid_from_at >= {{ validity }}.valid_from_at
+            and {{ segment }}.valid_from_at < {{ validity }}.valid_to_at
+{%- endmacro %}
+
+{#- Does a price hold in a cell: a segment of time, a band of inputs and a window of the week? -#}
+{% macro holds_in_cell(price, cell) -%}
+    {{ holds_at(price, cell) }}
+            and {{ cell }}.context_over_tokens >= {{ price }}.context_over_tokens
+            and (
+                {{ price }}.context_up_to_tokens is null
+                or {{ cell }}.context_over_tokens < {{ price }}.context_up_to_tokens
+            )
+            and {{ cell }}.week_minute_from >= {{ price }}.week_minute_from
+            and {{ cell }}.week_minute_from < {{ price }}.week_minute_to
 {%- endmacro %}
 
 {#- Does a rate's region, null being everywhere, cover a call's? `eu` covers `eu-west-1`. -#}
@@ -145,7 +164,7 @@
         'input_tokens', 'cache_read_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens', 'output_tokens',
         'reasoning_tokens', 'input_audio_tokens', 'output_audio_tokens', 'input_image_tokens', 'embedding_tokens',
         'web_search_count', 'request_count', 'other_units', 'reported_input_tokens', 'reported_output_tokens',
-        'latency_ms', 'time_to_first_token_ms',
+        'reported_cost_usd', 'latency_ms', 'time_to_first_token_ms',
         'is_success', 'is_spillover', 'called_at', 'landed_at', 'event_date',
     ]) }}
 {%- endmacro %}

@@ -12,11 +12,11 @@ sources as (
     from marts.fct_period_charges
     union all
     select
-        vendor_name,
-        null,
-        period_month,
-        'declared',
-        amount_usd
+        vendor_name as provider_name,
+        null as billing_account_id,
+        period_month as billing_period_start_date,
+        'declared' as part_type,
+        amount_usd as cost_usd
     from reference.seed_other_costs
 ),
 
@@ -33,10 +33,10 @@ expected as (
     -- Calls name no period: whatever account and period they fall in, a provider's add up to what the ledger has.
     select
         provider_name,
-        null,
-        null,
-        'calls',
-        coalesce(sum(effective_cost_usd), 0)
+        null as billing_account_id,
+        null as billing_period_start_date,
+        'calls' as part_type,
+        coalesce(sum(effective_cost_usd), 0) as cost_usd
     from marts.rpt_daily_spend
     group by all
 ),
@@ -57,7 +57,7 @@ allocated as (
                 else 'charges'
             end as part_type
         from marts.fct_cost_allocations
-    )
+    ) as parts
     group by all
 )
 

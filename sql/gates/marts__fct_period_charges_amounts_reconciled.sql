@@ -1,5 +1,5 @@
--- Per billing period with a bill: the calls' effective cost and the charges are the bill's lines, to the last digit, and
--- each line is counted once. Per provider, over its periods: every call's cost is in one of them.
+-- Per billing period with a bill: the calls' effective cost and the charges are the bill's lines, to the last digit,
+-- and each line is counted once. Per provider, over its periods: every call's cost is in one of them.
 with
 
 lines as (

@@ -63,6 +63,20 @@ def test_day_with_an_unpriced_instance_has_no_cost_and_day_without_value_no_valu
     assert {day.value_usd for day in histories["young"].days} == {None}
 
 
+def test_instance_that_nobody_scored_is_worth_what_the_scored_ones_of_its_day_are(con: duckdb.DuckDBPyConnection):
+    con.execute(
+        f"""
+        insert into marts.rpt_use_case_unit_economics ({COLUMNS})
+        values
+            ('sampled', '1', date '2026-07-01', 8, 0, 8, 1, 2, 6),
+            ('sampled', '2', date '2026-07-01', 2, 0, 2, 1, 2, 2)
+        """
+    )
+    [day] = [history.days[0] for history in read_histories(con) if history.use_case_id == "sampled"]
+    # 4 of 10 instances were scored, at 8.00 in all: 2.00 each, 20.00 for ten.
+    assert day.value_usd == Decimal(20)
+
+
 def test_empty_ledger_has_no_history(con: duckdb.DuckDBPyConnection):
     con.execute("delete from marts.rpt_use_case_unit_economics")
     assert read_histories(con) == []

@@ -16,12 +16,12 @@ from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DbtProject, window_vars
 from dagster_project.warehouse.dbt_assets import tests_without_subject
-from dagster_project.warehouse.landing import LandingZone, pull_source
+from dagster_project.warehouse.landing import Landing, LandingZone, pull_source
 from dagster_project.warehouse.raw import refresh_views
 from tests.benchmarks.company import MODEL_COUNT, RATE_PERIODS, Company
 
 FOLDERS = (
-    "intermediate.usage", "intermediate.pricing", "intermediate.capacity", "marts.core", "marts.cost",
+    "intermediate.usage", "intermediate.capacity", "intermediate.pricing", "marts.core", "marts.cost",
 )  # fmt: skip
 _MEMORY_LIMIT = "4GB"
 
@@ -65,6 +65,9 @@ class _LandedCalls:
 
     def reject_paths(self, kind: str, entity: str) -> list[Path]:
         return self.zone.reject_paths(kind, entity)
+
+    def all(self, kind: str | None = None) -> list[Landing]:
+        return self.zone.all(kind)
 
 
 def generate_landed(

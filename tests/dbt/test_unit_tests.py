@@ -65,6 +65,7 @@ MODELS_WITH_UNIT_TESTS = {
     "rpt_budget_status",
     "rpt_pricing_coverage",
     "rpt_rate_disagreements",
+    "rpt_reported_costs",
     "rpt_unpriced_models",
     "rpt_use_case_unit_economics",
     "rpt_use_case_leaderboard",

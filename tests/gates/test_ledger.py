@@ -3,7 +3,7 @@
 The ledger: on 1 July the feed `calls` brings three records, of which two are calls and one is rejected; on 2 July two,
 of which one is a call and one is none. A call costs 0.003 at list price and 0.002 by contract. Call b used 20 of its
 100 input tokens as video and 5 of its 10 output tokens as an image, and 3 pages, which are no tokens. Of 2 pages
-that are free in July call b has both.
+that are free in July call b has both. The provider says that call a cost 0.0025 and call p, on bought capacity, 0.01.
 """
 
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ FREE_UNITS = "marts__fct_calls_free_units_conserved"
 CHARGES = "marts__fct_call_charges_costs_conserved"
 REPORT = "marts__rpt_daily_spend_costs_conserved"
 DAILY = "intermediate__daily_charges_costs_conserved"
+STATED = "marts__rpt_reported_costs_costs_conserved"
 ALLOCATIONS = "marts__fct_cost_allocations_costs_conserved"
 INSTANCES = "marts__fct_use_case_instances_costs_conserved"
 CAPACITY = "marts__fct_capacity_hours_costs_conserved"
@@ -134,6 +135,13 @@ LEDGER = """
     update marts.fct_calls set input_tokens = 40, output_tokens = 2,
         other_units = map {'input_video': 20.000, 'output_image': 5.000, 'page': 3.000} where call_id = 'b';
     update marts.rpt_daily_spend set call_count = 3, effective_cost_usd = 0.254 where event_date = date '2026-07-01';
+
+    alter table marts.fct_calls add column reported_cost_usd decimal(38, 15);
+    update marts.fct_calls set reported_cost_usd = case call_id when 'a' then 0.0025 else 0.01 end
+    where call_id in ('a', 'p');
+    create table marts.rpt_reported_costs as
+    select date '2026-07-01' as event_date, 2 as call_count, cast(0.0125 as decimal(38, 15)) as reported_cost_usd,
+        cast(0.252 as decimal(38, 15)) as effective_cost_usd, cast(0.2395 as decimal(38, 15)) as difference_usd;
 
     alter table marts.fct_calls add column free_units map(varchar, decimal(18, 3));
     update marts.fct_calls set free_units = map {'page': 2.000} where call_id = 'b';
@@ -288,6 +296,10 @@ BREACHES: list[tuple[str, str, int]] = [
     # Both days of both sources.
     (DAILY, "update intermediate.int_allocation__daily_charges set source_name = 'own' where source_name = 'calls'", 4),
     (DAILY, "update marts.fct_calls set list_cost_usd = 0.0031 where call_id = 'c'", 2),
+    (STATED, "delete from marts.rpt_reported_costs", 2),
+    (STATED, "update marts.rpt_reported_costs set reported_cost_usd = 0.012500000000001", 2),
+    (STATED, "update marts.rpt_reported_costs set difference_usd = 0.252", 2),
+    (STATED, "update marts.fct_calls set reported_cost_usd = 0 where call_id = 'c'", 2),
     (ALLOCATIONS, "delete from marts.fct_cost_allocations where cause_type = 'rounding'", 1),
     (ALLOCATIONS, "insert into marts.fct_cost_allocations from marts.fct_cost_allocations where cause_type is null", 1),
     (

@@ -54,6 +54,8 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
                 "marts__rpt_daily_spend_costs_conserved",
                 "intermediate__daily_charges_costs_conserved",
                 "marts__focus_cost_and_usage_usage_conserved",
+                "marts__fct_cost_allocations_costs_conserved",
+                "marts__rpt_reported_costs_costs_conserved",
             },
         ),
     ],

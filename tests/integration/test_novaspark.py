@@ -558,6 +558,26 @@ def test_invoice_in_euros_counts_at_the_rate_of_its_month_and_equals_its_stated_
     ) == [("ag-novaspark-202607", None)]
 
 
+def test_every_record_of_usage_agrees_with_the_others_but_for_the_workbench(novaspark: NovaSpark):
+    """Calls, usage report, cost report and bill: nothing is unexplained, and the workbench is all that calls lack."""
+    assert novaspark.rows("select * from marts.rpt_reconciliation where status_type = 'unexplained'") == []
+    workbench = novaspark.truths.workbench
+    units = """
+        select unit_kind_type, cast(quantity_units as bigint) from marts.rpt_reconciliation
+        where layer_type = $layer and status_type = 'explained' order by 1
+    """
+    planted = sorted(workbench.units_by_kind.items())
+    assert novaspark.rows(units, {"layer": "calls_to_usage_report"}) == planted
+    # The invoice bills them under a line of its own, in money.
+    assert novaspark.rows(units, {"layer": "usage_report_to_bill"}) == [(kind, -count) for kind, count in planted]
+    assert novaspark.rows(
+        """
+        select driver_type, difference_usd from marts.rpt_reconciliation
+        where layer_type = 'cost_report_to_invoice' and cause_type = 'workbench_use' order by 1
+        """
+    ) == [("calls", -workbench.amount_usd), ("other", workbench.amount_usd)]
+
+
 # ---- providers' reports
 
 
@@ -626,3 +646,109 @@ def test_cost_reports_are_evidence_beside_the_invoices_and_add_nothing_to_them(n
     assert sorted(found) == sorted(
         (report.period_month, report.cost_usd - storage, False, True) for report in novaspark.truths.reports
     )
+
+
+# ---- allocation, showback and statements
+
+
+def _allocated(novaspark: NovaSpark, condition: str) -> dict[tuple[str | None, ...], Decimal]:
+    rows = novaspark.rows(f"""
+        select use_case_id, team_name, sum(allocated_cost_usd) from marts.fct_cost_allocations
+        where period_month_date = date '2026-07-01' and {condition} group by all
+    """)
+    return {(use_case, team): cost for use_case, team, cost in rows}
+
+
+def _parted(amount: Decimal, weights: dict[Any, int]) -> dict[Any, Decimal]:
+    """Part an amount by the largest remainder, in units of 1e-9 USD, equal ones in the order of their names."""
+    quanta, total = int(amount * 10**9), sum(weights.values())
+    parts = {key: quanta * weight // total for key, weight in weights.items()}
+    by_remainder = sorted(weights, key=lambda key: (-(quanta * weights[key] % total), key))
+    for key in by_remainder[: quanta - sum(parts.values())]:
+        parts[key] += 1
+    return {key: Decimal(part) / 10**9 for key, part in parts.items()}
+
+
+def test_allocations_of_every_invoice_are_its_total(novaspark: NovaSpark):
+    found = novaspark.rows("""
+        select provider_name, billing_account_id, billing_period_start_date, sum(allocated_cost_usd)
+        from marts.fct_cost_allocations where provider_name in ('azure', 'openai', 'self_hosted', 'together')
+        group by all
+    """)
+    expected = {
+        (invoice.provider_name, invoice.billing_account_id, invoice.period_month): invoice.total_usd
+        for invoice in novaspark.truths.invoices
+        if invoice.provider_name in {"azure", "openai", "self_hosted", "together"}
+    }
+    assert {key: cost for *key_parts, cost in found for key in [tuple(key_parts)]} == expected
+
+
+def test_lines_without_a_call_reach_their_use_cases_by_the_declared_rules(novaspark: NovaSpark):
+    review, drafting = ("contract_review_agent", "automation_agents"), ("document_drafting", "automation_agents")
+    # 100.00 evenly over two; 264.91 x 0.7 and x 0.3; what a tag names; people whom nobody invoices.
+    assert _allocated(novaspark, "component_name = 'Standard support plan'") == {review: 50, drafting: 50}
+    assert _allocated(novaspark, "component_name = 'Log analytics ingestion'") == {
+        review: Decimal("185.437"),
+        drafting: Decimal("79.473"),
+    }
+    assert _allocated(novaspark, "component_name = 'Vector store, search units'") == {drafting: Decimal("1471.20")}
+    assert _allocated(novaspark, "component_name = 'review_of_drafts'") == {drafting: 1850}
+    # 600.00 over seven is 85.714285714 with two units of 1e-9 left, for the first two names.
+    seats = {
+        use_case: cost for (use_case, _), cost in _allocated(novaspark, "component_name = 'gateway_seats'").items()
+    }
+    assert len(seats) == 7
+    assert {use_case for use_case, cost in seats.items() if cost == Decimal("85.714285715")} == {
+        "contract_review_agent",
+        "document_drafting",
+    }
+    assert sum(seats.values()) == 600
+
+
+def test_a_charge_by_driver_follows_the_calls_down_to_the_customer(novaspark: NovaSpark):
+    [(amount,)] = novaspark.rows("""
+        select sum(charge_usd) from marts.fct_period_charges
+        where component_name = 'Guardrail checks' and billing_period_start_date = date '2026-07-01'
+    """)
+    calls = novaspark.rows("""
+        select use_case_id, coalesce(environment_name, '~'), coalesce(customer_id, '~'), count(*) from marts.fct_calls
+        where use_case_id is not null and event_date between date '2026-07-01' and date '2026-07-31' group by all
+    """)
+    found = novaspark.rows("""
+        select use_case_id, coalesce(environment_name, '~'), coalesce(customer_id, '~'), allocated_cost_usd
+        from marts.fct_cost_allocations
+        where component_name = 'Guardrail checks' and billing_period_start_date = date '2026-07-01'
+    """)
+    assert len({customer for _, _, customer, _ in found}) > 2
+    assert {tuple(key): cost for *key, cost in found} == _parted(amount, {tuple(key): count for *key, count in calls})
+
+
+def test_idle_capacity_is_paid_by_who_uses_it_and_the_unallocated_by_who_ordered_it(novaspark: NovaSpark):
+    [(gpu_idle,), (unallocated,)] = (
+        novaspark.rows(f"select sum({column}) from marts.fct_capacity_hours where commitment_id = '{commitment}'")[0]
+        for column, commitment in (
+            ("idle_cost_usd", "gpu-reserved-2026"),
+            ("unallocated_cost_usd", "azure-ptu-pool-2026"),
+        )
+    )
+    idle = _allocated(novaspark, "layer_type = 'idle_capacity' and provider_name = 'self_hosted'")
+    assert idle == {("model_evaluation", "ml_research"): gpu_idle}
+    assert _allocated(novaspark, "layer_type = 'unallocated_capacity'") == {(None, "automation_agents"): unallocated}
+
+
+def test_what_no_rule_covers_is_named_and_not_lost(novaspark: NovaSpark):
+    planted = novaspark.truths.invoice_difference
+    found = novaspark.rows("""
+        select component_name, unallocated_reason_type, allocated_cost_usd, use_case_id
+        from marts.fct_cost_allocations where unallocated_reason_type = 'no_rule'
+    """)
+    assert (planted.line_name, "no_rule", planted.amount_usd, None) in found
+
+
+def test_showback_of_customers_and_environments_is_what_their_calls_cost(novaspark: NovaSpark):
+    for column in ("customer_id", "environment_name", "team_name"):
+        calls = f"select {column}, sum(effective_cost_usd) from marts.fct_calls group by all"
+        shown = f"select {column}, sum(direct_cost_usd) from marts.rpt_showback group by all"
+        costs = {key: cost for key, cost in novaspark.rows(shown) if cost}
+        assert costs == {key: cost for key, cost in novaspark.rows(calls) if cost}
+        assert len(costs) > 1

@@ -1,15 +1,20 @@
 """1,814 recorded usage blocks become disjoint kinds that conserve their vendors' totals, or are refused with a reason.
 
 The totals are computed here from the blocks by means of their own, event by event, and not by the rules of
-`usage_dialects`.
+`usage_dialects`. Blocks that state their own cost are priced and compared with it.
 """
 
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
+from genai_prices import Usage, calc_price
 
 from dagster_project.gates.gate import GateRun
 from dagster_project.gates.ledger import LEDGER_GATES
@@ -23,6 +28,9 @@ from dagster_project.warehouse.raw import refresh_views
 from tests.sources.pulling import SHARED_DATA
 
 BLOCKS = SHARED_DATA / "genai_usage_payloads" / "provider_usage_blocks.jsonl"
+LITELLM_SNAPSHOT = SHARED_DATA / "price_catalogs" / "litellm_snapshots" / "2025-12-01.json.gz"
+CALLED_DATE = date(2026, 7, 10)
+CALLED_AT = datetime(2026, 7, 10, 12, tzinfo=UTC)
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.skipif(not SHARED_DATA.exists(), reason="../shared/data is absent")
@@ -45,6 +53,8 @@ sources:
       model_name: response_model
       requested_model_name: requested
       service_tier: response_service_tier
+  - {name: list_prices, kind: genai_prices}
+  - {name: former_list_prices, kind: litellm_prices, path: litellm.json.gz, known_from: 2025-12-01}
 """
 
 # By dialect: calls, of these with a token count missing, and refused. Four calls asked an advisor, which is a call
@@ -76,6 +86,53 @@ REFUSED = {
     "905": ("wholes_do_not_sum_to_total", 66, 6),
     "1073": ("output_parts_exceed_output", 43, 10),
 }
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why the ledger's list cost of a block is another than the stated one, and whose prices give the stated one.
+
+    Attributes:
+        name: The cause.
+        list_usd: What the ledger says; None where a kind has no price.
+        provider: Provider of the genai-prices package whose prices the stated cost is made of.
+        model: Its name there.
+        on: Day of these prices.
+        fee_usd: What the stated cost holds besides tokens.
+    """
+
+    name: str
+    list_usd: Decimal | None
+    provider: str
+    model: str
+    on: date = CALLED_DATE
+    fee_usd: Decimal = Decimal(0)
+
+
+# The blocks whose stated cost is not the ledger's, by line; tokens times USD per million.
+CAUSES = {
+    # 280 x 0.04815 + 40 x 0.19305; stated 280 x 0.10 + 40 x 0.30 = 40.
+    "82": Cause("upstream_price", Decimal("0.000021204"), "huggingface_nebius", "Qwen/Qwen3-30B-A3B-Instruct-2507"),
+    # 8 x 2 + 4,012 written to the cache x 2.50 + 5 x 10; stated 8 x 5 + 4,012 x 6.25 + 5 x 30 = 25,265.
+    "950": Cause("later_list_price", Decimal("0.010096"), "openai", "gpt-5.6-sol"),
+    # 8 x 2 + 4,012 read from the cache x 0.20 + 5 x 10; stated 8 x 5 + 4,012 x 0.50 + 5 x 30 = 2,196.
+    "951": Cause("later_list_price", Decimal("0.0008684"), "openai", "gpt-5.6-sol"),
+    # 78 x 0.029 + 37 x 0.14; stated 78 x 0.05 + 37 x 0.20 = 11.3.
+    "1037": Cause("upstream_price", Decimal("0.000007442"), "huggingface_together", "openai/gpt-oss-20b"),
+    # 888 x 0.15 + 74 x 0.60 = 177.6; stated 14,547.6 with another model's advice.
+    "1070": Cause("advice", Decimal("0.0001776"), "openrouter", "openai/gpt-4o-mini", fee_usd=Decimal("0.01437")),
+    # 687 x 3 + 187 x 15; stated 8 x 3 + 679 read from the cache x 0.75 + 187 x 15 = 3,338.25.
+    "1074": Cause("cache_read_price_not_listed", Decimal("0.004866"), "x-ai", "grok-4-0709"),
+    # 16 x 0.43 + 2 x 1.74; stated 16 x 0.60 + 2 x 2.20 = 14.
+    "1076": Cause("upstream_price", Decimal("0.00001036"), "zai", "GLM-4.6"),
+    # Stated 2,315 x 0.2574 + 40 x 1.0287 = 637.029, and 7,000 for the search.
+    "1082": Cause(
+        "search_fee_not_listed", None, "openrouter", "deepseek/deepseek-chat", date(2026, 10, 20), Decimal("0.007")
+    ),
+    # Stated 8,174 x 0.40 + 30 x 1.60 = 3,317.6, and 10,000 for the search.
+    "1083": Cause("search_fee_not_listed", None, "openrouter", "openai/gpt-4.1-mini", fee_usd=Decimal("0.01")),
+}
+REFUSED_WITH_COST = {"1073"}
 
 
 _ANTHROPIC = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
@@ -116,22 +173,25 @@ def con(tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]])
     folder = tmp_path_factory.mktemp("payloads")
     lines = [
         orjson.dumps(
-            {**record, "id": str(number), "time": "2026-07-10T12:00:00Z", "requested": record["request"].get("model")}
+            {**record, "id": str(number), "time": CALLED_AT.isoformat(), "requested": record["request"].get("model")}
         )
         for number, record in enumerate(records)
     ]
     (folder / "recorded.jsonl").write_bytes(b"\n".join(lines))
+    shutil.copy(LITELLM_SNAPSHOT, folder / "litellm.json.gz")
     (folder / "company.yaml").write_text(CONFIG, encoding="utf-8")
     settings = load_settings(config_path=folder / "company.yaml", state_dir=folder / "state", environ={})
     zone = LandingZone(settings.landing_dir)
-    [options] = settings.sources
-    [landing] = pull_source(zone, discover()["usage_payloads"], options, now=NOW)
+    recorded, *prices = settings.sources
+    [landing] = pull_source(zone, discover()["usage_payloads"], recorded, now=NOW)
     assert isinstance(landing, Landing)
     assert (landing.rows_read, landing.rows_rejected) == (1814 + 4, 0)
+    for options in prices:
+        assert all(isinstance(item, Landing) for item in pull_source(zone, discover()[options.kind], options, now=NOW))
     with open_warehouse(settings) as connection:
         refresh_views(connection, zone, discover().values())
     nodes = DbtProject(settings).build(
-        ["resource_type:seed", "+fct_calls", "int_usage__calls_rejected"],
+        ["resource_type:seed", "+rpt_reported_costs", "int_usage__calls_rejected"],
         exclude=["resource_type:test", "resource_type:unit_test"],
     )
     assert [(node.name, node.message) for node in nodes if not node.is_ok] == []
@@ -198,19 +258,88 @@ def test_work_of_an_advisor_is_a_call_of_its_model(con: Any):  # noqa: ANN401 - 
     ]
 
 
-def test_stated_costs_are_those_of_the_blocks(con: Any, records: list[dict[str, Any]]):  # noqa: ANN401
-    stated = {
-        str(number): event["usage"]["cost"]
+@pytest.fixture(scope="module")
+def stated(records: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The blocks that state a cost, by line; numbers as they were written."""
+    return {
+        str(number): event["usage"]
         for number, record in enumerate(records)
         for event in record["usage_events"]
         if "cost" in event["usage"]
     }
-    found = con.sql(
-        "select call_id, cast(reported_cost_usd as double) from staging.stg_usage_payloads__calls"
-        " where reported_cost_usd is not null"
-    ).fetchall()
+
+
+def _stated_usd(block: Mapping[str, Any]) -> Decimal:
+    return Decimal(str(block["cost"]))
+
+
+def _usage(block: Mapping[str, Any]) -> Usage:
+    details = block.get("prompt_tokens_details") or block["input_tokens_details"]
+    return Usage(
+        input_tokens=block.get("prompt_tokens") or block["input_tokens"],
+        cache_read_tokens=details["cached_tokens"],
+        cache_write_tokens=details.get("cache_write_tokens", 0),
+        output_tokens=block.get("completion_tokens") or block["output_tokens"],
+    )
+
+
+def test_stated_costs_are_those_of_the_blocks(con: Any, stated: dict[str, Mapping[str, Any]]):  # noqa: ANN401
+    found = con.sql("""
+        select call_id, reported_cost_usd from staging.stg_usage_payloads__calls where reported_cost_usd is not null
+    """).fetchall()
     assert len(stated) == 30
-    assert dict(found) == pytest.approx(stated, rel=1e-12)
+    assert dict(found) == {call: _stated_usd(block) for call, block in stated.items()}
+    carried = dict(
+        con.sql("select call_id, reported_cost_usd from marts.fct_calls where reported_cost_usd is not null").fetchall()
+    )
+    assert carried == {call: cost for call, cost in found if call not in REFUSED_WITH_COST}
+
+
+def test_every_stated_cost_is_the_ledgers_or_its_difference_has_a_cause(
+    con: Any,  # noqa: ANN401 - DuckDB's connection
+    stated: dict[str, Mapping[str, Any]],
+):
+    found = dict(
+        con.sql("select call_id, list_cost_usd from marts.fct_calls where reported_cost_usd is not null").fetchall()
+    )
+    expected = {call: _stated_usd(block) for call, block in stated.items() if call not in REFUSED_WITH_COST}
+    expected |= {call: cause.list_usd for call, cause in CAUSES.items()}
+    assert found == expected
+    counts = Counter(CAUSES[call].name if call in CAUSES else "equal" for call in found)
+    assert counts == {
+        "equal": 20,
+        "upstream_price": 3,
+        "later_list_price": 2,
+        "search_fee_not_listed": 2,
+        "advice": 1,
+        "cache_read_price_not_listed": 1,
+    }
+
+
+@pytest.mark.parametrize("call", CAUSES)
+def test_stated_cost_is_made_of_the_prices_that_its_cause_names(stated: dict[str, Mapping[str, Any]], call: str):
+    cause = CAUSES[call]
+    at = datetime(cause.on.year, cause.on.month, cause.on.day, 12, tzinfo=UTC)
+    tokens = calc_price(
+        _usage(stated[call]), cause.model, provider_id=cause.provider, genai_request_timestamp=at
+    ).total_price
+    assert tokens + cause.fee_usd == _stated_usd(stated[call])
+
+
+def test_report_compares_what_is_stated_with_the_ledger(con: Any, stated: dict[str, Mapping[str, Any]]):  # noqa: ANN401
+    [found] = con.sql("""
+        select
+            sum(call_count), sum(unpriced_call_count), sum(equal_call_count), sum(reported_cost_usd),
+            sum(effective_cost_usd), sum(difference_usd)
+        from marts.rpt_reported_costs
+    """).fetchall()
+    whole = sum(_stated_usd(block) for call, block in stated.items() if call not in REFUSED_WITH_COST)
+    unpriced = [call for call, cause in CAUSES.items() if cause.list_usd is None]
+    difference = sum(
+        cause.list_usd - _stated_usd(stated[call]) for call, cause in CAUSES.items() if cause.list_usd is not None
+    )
+    priced = whole - sum(_stated_usd(stated[call]) for call in unpriced)
+    assert found == (29, 2, 20, whole, priced + difference, difference)
 
 
 def test_ledger_conserves_the_tokens_of_the_blocks(con: Any):  # noqa: ANN401 - DuckDB's connection

@@ -82,6 +82,35 @@ SERVING_SQL = """
             cast(1 as bigint) as unpriced_call_count, cast(847000 as decimal(38, 18)) as invoice_usd,
             cast(460440 as decimal(38, 18)) as ledger_usd, cast(386560 as decimal(38, 18)) as explained_usd,
             cast(0 as decimal(38, 18)) as unexplained_usd, cast(0 as double) as unexplained_share;
+    create table marts.rpt_showback as
+        select date '2026-09-01' as period_month_date, team_name, 'Help' as product_name, use_case_id,
+            'production' as environment_name, cast(null as varchar) as customer_id, 'openai' as provider_name,
+            'egress' as layer_type, cast(0 as bigint) as call_count, cast(0 as bigint) as unpriced_call_count,
+            cast(0 as decimal(38, 18)) as direct_cost_usd, cost as charged_cost_usd, cost as cost_usd
+        from (values
+            ('-sales/../x', 'a', cast(10.000000001 as decimal(38, 18))), ('-sales/../x', '=b', 5), ('Sales x', 'c', 2),
+            ('sales_x', 'd', 1), (null, null, 0.5)
+        ) as t (team_name, use_case_id, cost);
+    create table marts.rpt_use_case_tco as
+        select date '2026-09-01' as period_month_date, 'a' as use_case_id, cast(8 as integer) as layer_index,
+            'egress' as layer_type, cast(10 as decimal(38, 18)) as cost_usd, cast(1 as double) as layer_share,
+            cast(10 as decimal(38, 18)) as tco_usd, cast(0 as bigint) as call_count,
+            cast(0 as bigint) as unpriced_call_count, cast(0 as double) as call_share,
+            cast(4 as bigint) as instance_count, cast(4 as bigint) as judged_instance_count,
+            cast(2 as bigint) as success_count, cast(2.5 as double) as tco_usd_per_instance,
+            cast(5 as double) as tco_usd_per_success;
+    create table marts.rpt_budget_status as
+        select 'b' as budget_id, scope_type, scope_id, date '2026-07-01' as period_start_date,
+            date '2026-10-01' as period_end_date, date '2026-01-01' as amount_set_date,
+            cast(100 as decimal(38, 18)) as budget_usd, cast(0.8 as decimal(9, 6)) as warning_share,
+            cast(92 as bigint) as elapsed_day_count, cast(0 as bigint) as remaining_day_count,
+            cast(0 as decimal(38, 18)) as direct_cost_usd, cast(15 as decimal(38, 18)) as charged_cost_usd,
+            cast(15 as decimal(38, 18)) as spent_usd, cast(85 as decimal(38, 18)) as left_usd,
+            cast(0.15 as double) as spent_share, cast(0 as double) as burn_usd_per_day,
+            cast(15 as double) as p10_forecast_usd, cast(15 as double) as p50_forecast_usd,
+            cast(15 as double) as p90_forecast_usd, 'ok' as threshold_status_type,
+            cast(0 as bigint) as unpriced_call_count
+        from (values ('team', '-sales/../x'), ('use_case', 'a')) as t (scope_type, scope_id);
     create table marts.rpt_capacity_utilization as
         select date '2026-09-30' as event_date, 'azure' as provider_name, 'pool' as commitment_id,
             'deployment' as allocation_type, 'd-1' as deployment_id,
@@ -110,14 +139,18 @@ SERVING_SQL = """
     alter table marts.rpt_daily_spend add column reported_output_tokens bigint default 220;
     create table marts.fct_invoice_lines as
         select date '2026-09-01' as billing_period_start_date, 'openai' as provider_name,
-            'OpenAI' as invoice_issuer_name, 'acct' as billing_account_id, 'inv-1' as invoice_id,
+            'OpenAI' as invoice_issuer_name, 'invoice' as document_type, true as is_bill,
+            'acct' as billing_account_id, 'inv-1' as invoice_id,
             line as invoice_line_id, cast(1 as bigint) as version_index, 'Usage' as charge_type,
             cast(null as varchar) as charge_class_type,
-            text as charge_description, 'calls' as driver_type, 'AI' as service_category_type,
+            text as charge_description, 'calls' as driver_type, 'model_calls' as bom_layer_type,
+            cast(null as varchar) as tagged_use_case_id, cast(null as varchar) as tagged_team_name,
+            'AI' as service_category_type,
             'API' as service_name,
             '' as sku_id, cast(null as varchar) as sku_meter_name, 'us' as region_id,
             cast(null as varchar) as resource_id, cast(1 as decimal(38, 18)) as consumed_quantity_units,
-            'Tokens' as consumed_unit_name, 'USD' as billing_currency_code, amount as billed_cost_usd,
+            'Tokens' as consumed_unit_name, 'USD' as billing_currency_code, amount as billed_cost_in_billing_currency,
+            cast(1 as decimal(18, 12)) as usd_per_currency_unit, amount as billed_cost_usd,
             amount as effective_cost_usd, cast(null as varchar) as unconverted_reason_type,
             timestamptz '2026-09-01 00:00:00+00' as charge_period_start_at,
             timestamptz '2026-09-30 23:59:59.5+00' as charge_period_end_at
@@ -201,7 +234,7 @@ def test_period_refuses_what_is_not_a_month(period: str):
 def test_export_writes_every_table_in_every_format(serving_path: Path, exports_dir: Path):
     _export(serving_path, exports_dir)
     names = set(_files((exports_dir / "2026-09").resolve()))
-    assert names == {
+    assert {name for name in names if not name.startswith(f"{exports.STATEMENTS_DIR_NAME}/")} == {
         "manifest.json",
         "tokenledger.xlsx",
         *(f"{table.path}.{ending}" for table in EXPORT_TABLES for ending in ("csv", "parquet")),
@@ -348,6 +381,30 @@ def test_workbook_cover_says_period_dates_gates_and_precision(serving_path: Path
     assert said["Gates that warn"] == "raw__otlp_files_spans_span_kind_known"
     assert "15 significant digits" in said["Exact values"]
     assert "daily_spend" in said
+
+
+def test_each_team_gets_a_statement_of_its_own_rows_and_all_add_up_to_showback(serving_path: Path, exports_dir: Path):
+    manifest = _export(serving_path, exports_dir)
+    files = {file.name: file for file in manifest.files}
+    # 10.000000001 + 5, 2, 1 and what no team is named for: 18.500000001 in all.
+    totals = {name: file.column_totals_usd["cost_usd"] for name, file in files.items() if "statements/" in name}
+    assert totals == {
+        "statements/sales_.._x.xlsx": "15.000000001000000000",
+        "statements/Sales_x.xlsx": "2.000000000000000000",
+        "statements/sales_x-2.xlsx": "1.000000000000000000",
+        "statements/no_team.xlsx": "0.500000000000000000",
+    }
+    assert files["showback.csv"].column_totals_usd["cost_usd"] == "18.500000001000000000"
+    folder = exports_dir / "2026-09" / "statements"
+    assert {f"statements/{path.name}" for path in folder.iterdir()} == set(totals)
+    book = openpyxl.load_workbook(folder / "sales_.._x.xlsx")
+    assert book.sheetnames == ["about", "showback", "budget_status"]
+    rows = list(book["showback"].iter_rows(min_row=2, values_only=True))
+    assert [(row[1], row[3], row[-1]) for row in rows] == [("-sales/../x", "=b", 5), ("-sales/../x", "a", 10.000000001)]
+    assert all(cell.data_type != "f" for row in book["showback"].iter_rows() for cell in row)
+    assert [row[0] for row in book["budget_status"].iter_rows(min_row=2, values_only=True)] == ["b"]
+    # A budget of a use case is no team's: it is not in what is left over either.
+    assert openpyxl.load_workbook(folder / "no_team.xlsx").sheetnames == ["about", "showback"]
 
 
 def test_workbook_says_when_excel_cannot_hold_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

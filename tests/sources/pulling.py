@@ -64,9 +64,15 @@ class Pulled:
         return {record["record_index"]: record["reason_code"] for record in self.rejects()}
 
 
-def pull(folder: Path, kind: str, now: datetime = NOW, **options: Any) -> Pulled:  # noqa: ANN401 - any option
+def pull(
+    folder: Path,
+    kind: str,
+    now: datetime = NOW,
+    reference_dir: Path | None = None,
+    **options: Any,  # noqa: ANN401 - any option
+) -> Pulled:
     """Pull a source of a kind into the landing zone below a folder."""
     connector = discover()[kind]
     checked = connector.options.model_validate({"name": "feed", "kind": kind, **options})
     zone = LandingZone(folder / "landing")
-    return Pulled(zone, pull_source(zone, connector, checked, now=now))
+    return Pulled(zone, pull_source(zone, connector, checked, now=now, reference_dir=reference_dir))

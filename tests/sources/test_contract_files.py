@@ -97,10 +97,23 @@ def _write(path: Path, *terms: dict[str, str]) -> None:
 
 def _pull(folder: Path, *terms: dict[str, str], days: int = 0) -> Pulled:
     _write(folder / "terms.csv", *terms)
-    return pull(folder, "contract_files", now=NOW + timedelta(days=days), path=str(folder / "terms.csv"))
+    return pull(
+        folder,
+        "contract_files",
+        now=NOW + timedelta(days=days),
+        reference_dir=folder / "reference",
+        path=str(folder / "terms.csv"),
+    )
+
+
+def _write_exchange_rates(folder: Path, *rows: str) -> None:
+    (folder / "reference").mkdir(exist_ok=True)
+    text = "\n".join(["pricing_currency,valid_from_date,usd_per_currency_unit,evidence", *rows, ""])
+    (folder / "reference" / "seed_exchange_rates.csv").write_text(text, encoding="utf-8")
 
 
 def test_price_has_currency_region_and_context(tmp_path: Path):
+    _write_exchange_rates(tmp_path, "EUR,2026-07-01,1.08,Treasury")
     terms = _pull(
         tmp_path,
         PRICE | {"pricing_currency": "EUR", "region_id": "eu", "context_up_to_tokens": "200000"},
@@ -208,6 +221,45 @@ def test_term_that_cannot_hold_is_refused_with_what_was_expected(
     assert reject["reason"].startswith("contract C: ")
 
 
+ALLOWANCE = {"contract_id": "C", "provider_name": "openai", "term_type": "free_allowance", "unit_kind": "input"} | {
+    "allowance_units": "5000",
+    "period_type": "month",
+    "valid_from": "2026-07-01",
+}
+
+
+def test_allowance_may_be_of_a_tier_and_a_region(tmp_path: Path):
+    [allowance] = _pull(tmp_path, ALLOWANCE | {"service_tier": "batch", "region_id": "eu"}).rows()
+    assert (allowance["service_tier"], allowance["region_id"]) == ("batch", "eu")
+
+
+def test_allowance_is_of_one_unit_kind(tmp_path: Path):
+    [reject] = _pull(tmp_path, ALLOWANCE | {"unit_kind": ""}).rejects()
+    assert (reject["reason_code"], reject["reason"]) == (
+        "value_missing", "contract C: a free_allowance needs unit_kind, the unit that it is for",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "is_refused"),
+    [
+        ({}, True),
+        ({"allowance_units": "5000"}, False),
+        ({"allowance_group": "batch"}, False),
+        ({"unit_kind": "output"}, False),
+        ({"valid_from": "2026-08-01"}, True),
+        ({"valid_from": "2026-09-01"}, False),
+    ],
+)
+def test_rows_that_share_an_allowance_state_one_size(tmp_path: Path, change: dict[str, str], is_refused: bool):
+    first = ALLOWANCE | {"valid_to": "2026-09-01"}
+    second = ALLOWANCE | {"service_tier": "batch", "allowance_units": "900"} | change
+    rejects = _pull(tmp_path, first, second).rejects()
+    assert [row["reason_code"] for row in rejects] == ["allowance_ambiguous"] * 2 * is_refused
+    if is_refused:
+        assert "it grants 5000 input a month to the group C, row 2 900; expected one size" in rejects[0]["reason"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "is_refused"),
     [
@@ -234,6 +286,67 @@ def test_two_terms_of_one_key_may_not_hold_at_one_instant(
     if is_refused:
         assert "as row 2, which" in rejects[0]["reason"]
         assert "as row 1, which" in rejects[1]["reason"]
+
+
+# ---- rates of exchange
+
+EUR_PRICE = PRICE | {"pricing_currency": "EUR"}
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ([], "seed_exchange_rates.csv does not know EUR"),
+        (["GBP,2026-01-01,1.25,Treasury"], "seed_exchange_rates.csv does not know EUR"),
+        (
+            ["EUR,2026-08-01,1.10,Treasury", "EUR,2026-07-02,1.08,Treasury"],
+            "seed_exchange_rates.csv knows EUR from 2026-07-02 on",
+        ),
+    ],
+)
+def test_price_in_a_currency_without_a_rate_on_its_first_day_is_refused(tmp_path: Path, rates: list[str], words: str):
+    _write_exchange_rates(tmp_path, *rates)
+    pulled = _pull(tmp_path, PRICE, EUR_PRICE | {"unit_kind": "output"})
+    [reject] = pulled.rejects()
+    assert (reject["record_index"], reject["reason_code"]) == (1, "exchange_rate_missing")
+    assert "contract C: pricing_currency EUR has no rate of exchange on valid_from 2026-07-01" in reject["reason"]
+    assert words in reject["reason"]
+    assert "expected a row of it with valid_from_date 2026-07-01 or before" in reject["reason"]
+    assert [row["unit_kind"] for row in pulled.rows()] == ["input"]
+
+
+def test_company_without_rates_of_exchange_has_prices_in_usd_only(tmp_path: Path):
+    pulled = _pull(tmp_path, PRICE | {"unit_kind": "output"}, EUR_PRICE)
+    assert pulled.reasons() == {1: "exchange_rate_missing"}
+
+
+def test_last_good_version_stays_until_the_currency_has_a_rate(tmp_path: Path):
+    _pull(tmp_path, PRICE)
+    refused = _pull(tmp_path, EUR_PRICE, days=1)
+    assert refused.failure.last_good_at == NOW
+    assert "terms.csv: row 1: contract C: pricing_currency EUR has no rate of exchange" in refused.failure.message
+    assert _current(refused) == [("terms.csv", 1, 0), ("terms.csv (refused)", 0, 1)]
+    [held] = [item for item in refused.zone.current("contract_files") if item.rows_landed]
+    assert held.landed_at == NOW
+
+    _write_exchange_rates(tmp_path, "EUR,2026-06-01,1.08,Treasury")
+    landed = _pull(tmp_path, EUR_PRICE, days=2)
+    assert _current(landed) == [("terms.csv", 1, 0)]
+    assert [row["pricing_currency"] for row in landed.rows()] == ["EUR"]
+
+    _write_exchange_rates(tmp_path, "EUR,2026-07-02,1.08,Treasury")
+    withdrawn = _pull(tmp_path, EUR_PRICE, days=3)
+    assert withdrawn.failure.last_good_at == NOW + timedelta(days=2)
+
+
+@pytest.mark.parametrize("row", ["EUR,soon,1.08,", "EUR,2026-01-01,,", "EUR,2026-01-01,0,", "EUR,2026-01-01,much,"])
+def test_rate_of_exchange_that_is_none_leaves_the_last_good_version(tmp_path: Path, row: str):
+    _pull(tmp_path, PRICE)
+    _write_exchange_rates(tmp_path, "GBP,2026-01-01,1.25,Treasury", row)
+    failure = _pull(tmp_path, PRICE, days=1).failure
+    assert failure.last_good_at == NOW
+    assert failure.message.startswith("Read seed_exchange_rates.csv: row 2 is EUR, ")
+    assert "the USD for one unit, above 0" in failure.message
 
 
 # ---- a version of a file

@@ -183,8 +183,7 @@ ranked as (
         on
             {{ same_group('segments', 'candidates') }}
             and segments.unit_kind = candidates.unit_kind
-            and segments.valid_from_at >= candidates.valid_from_at
-            and segments.valid_from_at < candidates.valid_to_at
+            and {{ holds_at('candidates', 'segments') }}
     where segments.valid_to_at is not null
 ),
 

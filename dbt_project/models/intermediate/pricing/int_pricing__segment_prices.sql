@@ -379,8 +379,7 @@ chosen_catalogues as (
     inner join group_rates
         on
             {{ same_group('segments', 'group_rates') }}
-            and segments.valid_from_at >= group_rates.valid_from_at
-            and segments.valid_from_at < group_rates.valid_to_at
+            and {{ holds_at('group_rates', 'segments') }}
             and group_rates.source_rank > 0
     group by
         {% for column in group_columns -%}
@@ -423,6 +422,9 @@ list_candidates as (
         group_rates.evidence,
         group_rates.unit_price,
         group_rates.context_over_tokens as rate_context_over_tokens,
+        group_rates.context_up_to_tokens as rate_context_up_to_tokens,
+        group_rates.week_minute_from as rate_week_minute_from,
+        group_rates.week_minute_to as rate_week_minute_to,
         group_rates.is_threshold_inclusive,
         price_kinds.kind_rank > 1 or group_rates.tier_rank > 1 as is_price_fallback,
         row_number() over (
@@ -443,15 +445,7 @@ list_candidates as (
         on
             {{ same_group('cells', 'group_rates') }}
             and (group_rates.source_rank = 0 or cells.catalogue_rank = group_rates.source_rank)
-            and cells.valid_from_at >= group_rates.valid_from_at
-            and cells.valid_from_at < group_rates.valid_to_at
-            and cells.context_over_tokens >= group_rates.context_over_tokens
-            and (
-                group_rates.context_up_to_tokens is null
-                or cells.context_over_tokens < group_rates.context_up_to_tokens
-            )
-            and cells.week_minute_from >= group_rates.week_minute_from
-            and cells.week_minute_from < group_rates.week_minute_to
+            and {{ holds_in_cell('group_rates', 'cells') }}
     inner join price_kinds on group_rates.unit_kind = price_kinds.price_kind
 ),
 
@@ -478,8 +472,7 @@ cell_multipliers as (
         inner join group_multipliers
             on
                 {{ same_group('segments', 'group_multipliers') }}
-                and segments.valid_from_at >= group_multipliers.valid_from_at
-                and segments.valid_from_at < group_multipliers.valid_to_at
+                and {{ holds_at('group_multipliers', 'segments') }}
     ) as held
 ),
 
@@ -513,8 +506,7 @@ list_prices as (
     left join exchange_rates
         on
             list_candidates.pricing_currency = exchange_rates.pricing_currency
-            and list_candidates.valid_from_at >= exchange_rates.valid_from_at
-            and list_candidates.valid_from_at < exchange_rates.valid_to_at
+            and {{ holds_at('exchange_rates', 'list_candidates') }}
     left join segment_multipliers
         on
             {{ same_group('list_candidates', 'segment_multipliers') }}
@@ -544,8 +536,7 @@ priced_kinds as (
     inner join group_terms
         on
             {{ same_group('cells', 'group_terms') }}
-            and cells.valid_from_at >= group_terms.valid_from_at
-            and cells.valid_from_at < group_terms.valid_to_at
+            and {{ holds_at('group_terms', 'cells') }}
     inner join price_kinds on group_terms.unit_kind = price_kinds.price_kind
     where group_terms.term_type = 'unit_price'
 ),
@@ -587,6 +578,9 @@ listed as (
         list_prices.region_multiplier,
         list_prices.tier_multiplier,
         list_prices.rate_context_over_tokens,
+        list_prices.rate_context_up_to_tokens,
+        list_prices.rate_week_minute_from,
+        list_prices.rate_week_minute_to,
         list_prices.is_threshold_inclusive,
         coalesce(list_prices.is_price_fallback, false) as is_price_fallback,
         cast(
@@ -615,6 +609,10 @@ term_candidates as (
         group_terms.pricing_currency as term_pricing_currency,
         group_terms.discount_share,
         group_terms.evidence as term_evidence,
+        group_terms.context_over_tokens as term_context_over_tokens,
+        group_terms.context_up_to_tokens as term_context_up_to_tokens,
+        group_terms.week_minute_from as term_week_minute_from,
+        group_terms.week_minute_to as term_week_minute_to,
         cast(
             case
                 when group_terms.term_type <> 'unit_price' then null
@@ -646,15 +644,7 @@ term_candidates as (
         on
             {{ same_group('listed', 'group_terms') }}
             and group_terms.term_type in ('unit_price', 'percentage_discount')
-            and listed.valid_from_at >= group_terms.valid_from_at
-            and listed.valid_from_at < group_terms.valid_to_at
-            and listed.context_over_tokens >= group_terms.context_over_tokens
-            and (
-                group_terms.context_up_to_tokens is null
-                or listed.context_over_tokens < group_terms.context_up_to_tokens
-            )
-            and listed.week_minute_from >= group_terms.week_minute_from
-            and listed.week_minute_from < group_terms.week_minute_to
+            and {{ holds_in_cell('group_terms', 'listed') }}
             and (
                 group_terms.unit_kind is null
                 or group_terms.unit_kind in (listed.unit_kind, listed.price_kind)
@@ -668,8 +658,7 @@ term_candidates as (
     left join exchange_rates
         on
             group_terms.pricing_currency = exchange_rates.pricing_currency
-            and listed.valid_from_at >= exchange_rates.valid_from_at
-            and listed.valid_from_at < exchange_rates.valid_to_at
+            and {{ holds_at('exchange_rates', 'listed') }}
     where
         group_terms.unit_kind is null
         or price_kinds.price_kind is not null
@@ -696,8 +685,7 @@ spend_discounts as (
         on
             {{ same_group('segments', 'group_terms') }}
             and group_terms.term_type = 'spend_discount'
-            and segments.valid_from_at >= group_terms.valid_from_at
-            and segments.valid_from_at < group_terms.valid_to_at
+            and {{ holds_at('group_terms', 'segments') }}
 ),
 
 contracted as (
@@ -747,6 +735,13 @@ final as (
         week_minute_from,
         week_minute_to,
         rate_context_over_tokens,
+        rate_context_up_to_tokens,
+        rate_week_minute_from,
+        rate_week_minute_to,
+        term_context_over_tokens,
+        term_context_up_to_tokens,
+        term_week_minute_from,
+        term_week_minute_to,
         unit_price,
         usd_per_currency_unit,
         region_multiplier,

@@ -266,8 +266,7 @@ zone_matches as (
         {{ listed(period, 'matched.') }},
         shifts.zone_hours,
         row_number() over (
-            partition by
-        {{ listed(period, 'matched.') }}
+            partition by matched.{{ period | join(', matched.') }}
             order by count(*) desc, abs(shifts.zone_hours) asc, shifts.zone_hours asc
         ) as zone_rank
     from matched

@@ -14,19 +14,18 @@ deliveries as (
     select * from {{ ref('int_usage__deliveries_ranked') }}
 ),
 
+-- A join, because engines turn `not exists` into a pass of its own over all calls.
 delivered_once as (
-    select {{ usage_columns() | join(', ') }}
+    select reported.{{ usage_columns() | join(', reported.') }}
     from reported
+    left join redelivered
+        on
+            reported.source_name = redelivered.source_name
+            and reported.call_id = redelivered.call_id
+            and reported.event_date = redelivered.event_date
     where
-        reject_reason is null
-        and not exists (
-            select 1
-            from redelivered
-            where
-                redelivered.source_name = reported.source_name
-                and redelivered.call_id = reported.call_id
-                and redelivered.event_date = reported.event_date
-        )
+        reported.reject_reason is null
+        and redelivered.call_id is null
 ),
 
 final as (

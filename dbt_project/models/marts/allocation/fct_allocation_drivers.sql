@@ -1,6 +1,3 @@
-{%- set input_kinds = ['input', 'cache_read', 'cache_write_5m', 'cache_write_1h', 'input_audio', 'input_image', 'embedding']
-    + other_input_token_kinds() -%}
-{%- set output_kinds = ['output', 'reasoning', 'output_audio'] + other_output_token_kinds() -%}
 {%- set targets = ['use_case_id', 'environment_name', 'customer_id'] -%}
 with
 
@@ -23,34 +20,29 @@ uses as (
     select
         charges.event_date,
         charges.provider_name,
-        days.paying_account_id as billing_account_id,
-        days.billing_period_start_date,
+        paid_days.paying_account_id as billing_account_id,
+        paid_days.billing_period_start_date,
         deployments.commitment_id,
         charges.use_case_id,
         charges.environment_name,
         charges.customer_id,
         sum(case when charges.unit_kind_type = 'request' then charges.call_count else 0 end) as call_count,
-        sum(
-            case
-                when charges.unit_kind_type in ('{{ input_kinds | join("', '") }}') then charges.quantity_units else 0
-            end
-        ) as input_tokens,
-        sum(
-            case
-                when charges.unit_kind_type in ('{{ output_kinds | join("', '") }}') then charges.quantity_units else 0
-            end
-        ) as output_tokens,
+        sum(case when kinds.direction_type = 'input' and kinds.is_token then charges.quantity_units else 0 end)
+            as input_tokens,
+        sum(case when kinds.direction_type = 'output' and kinds.is_token then charges.quantity_units else 0 end)
+            as output_tokens,
         sum(coalesce(charges.contracted_cost_usd, 0)) as contracted_cost_usd,
         sum(coalesce(charges.effective_cost_usd, 0)) as effective_cost_usd,
         sum(case when charges.pricing_status_type = 'provisioned' then charges.effective_cost_usd else 0 end)
             as capacity_cost_usd
     from {{ ref('int_allocation__daily_charges') }} as charges
-    inner join {{ ref('int_reconciliation__day_periods') }} as days
-        on {{ same_values('charges', 'days', ['provider_name', 'billing_account_id', 'event_date']) }}
+    inner join {{ ref('int_reconciliation__day_periods') }} as paid_days
+        on {{ same_values('charges', 'paid_days', ['provider_name', 'billing_account_id', 'event_date']) }}
+    left join {{ ref('seed_unit_kinds') }} as kinds on charges.unit_kind_type = kinds.unit_kind
     left join commitments_of_deployments as deployments on charges.deployment_id = deployments.deployment_id
     where charges.use_case_id is not null
     group by
-        charges.event_date, charges.provider_name, days.paying_account_id, days.billing_period_start_date,
+        charges.event_date, charges.provider_name, paid_days.paying_account_id, paid_days.billing_period_start_date,
         deployments.commitment_id, charges.use_case_id, charges.environment_name, charges.customer_id
 ),
 

@@ -13,6 +13,11 @@ use_cases as (
     select * from {{ ref('dim_use_cases') }}
 ),
 
+teams as (
+    select distinct team_name
+    from use_cases
+),
+
 drivers as (
     select * from {{ ref('fct_allocation_drivers') }}
 ),
@@ -64,7 +69,7 @@ charges as (
     from charged
 ),
 
--- A tag says whose a charge is only when it names somebody that there is.
+-- A direct rule without a target covers what is tagged; a tag says whose a charge is only when it names somebody.
 matched as (
     select
         charges.*,
@@ -97,8 +102,13 @@ matched as (
             and {{ pattern_covers('rules.component_pattern', 'charges.component_name') }}
             and {{ pattern_covers('rules.layer_pattern', 'charges.layer_type') }}
             and {{ pattern_covers('rules.cause_pattern', 'charges.cause_type') }}
+            and (
+                rules.method_type <> 'direct'
+                or coalesce(rules.use_case_id, rules.team_name) is not null
+                or coalesce(charges.tagged_use_case_id, charges.tagged_team_name) is not null
+            )
     left join use_cases as tagged_use_cases on charges.tagged_use_case_id = tagged_use_cases.use_case_id
-    left join (select distinct team_name from use_cases) as tagged_teams
+    left join teams as tagged_teams
         on charges.tagged_team_name = tagged_teams.team_name
 ),
 
@@ -279,8 +289,8 @@ calls as (
     select
         cast(null as bigint) as charge_index,
         charges.provider_name,
-        days.paying_account_id as billing_account_id,
-        days.billing_period_start_date,
+        paid_days.paying_account_id as billing_account_id,
+        paid_days.billing_period_start_date,
         case
             when charges.pricing_status_type = 'provisioned' then 'capacity'
             when charges.unit_kind_type = 'embedding' then 'embeddings'
@@ -306,10 +316,10 @@ calls as (
             end
         ) as unpriced_call_count
     from {{ ref('int_allocation__daily_charges') }} as charges
-    inner join {{ ref('int_reconciliation__day_periods') }} as days
-        on {{ same_values('charges', 'days', ['provider_name', 'billing_account_id', 'event_date']) }}
+    inner join {{ ref('int_reconciliation__day_periods') }} as paid_days
+        on {{ same_values('charges', 'paid_days', ['provider_name', 'billing_account_id', 'event_date']) }}
     group by
-        charges.provider_name, days.paying_account_id, days.billing_period_start_date,
+        charges.provider_name, paid_days.paying_account_id, paid_days.billing_period_start_date,
         case
             when charges.pricing_status_type = 'provisioned' then 'capacity'
             when charges.unit_kind_type = 'embedding' then 'embeddings'

@@ -10,8 +10,11 @@ use_cases as (
     select * from {{ ref('dim_use_cases') }}
 ),
 
-known as (
-    select cast(cast('{{ var("calendar_end_at") }}' as timestamp) as date) as known_until_date
+dated_budgets as (
+    select
+        *,
+        cast(cast('{{ var("calendar_end_at") }}' as timestamp) as date) as known_until_date
+    from {{ ref('seed_budgets') }}
 ),
 
 -- Of the amounts of one budget, the one that was set last and holds already.
@@ -19,9 +22,8 @@ budgets as (
     select
         *,
         row_number() over (partition by budget_id order by valid_from desc) as amount_rank
-    from {{ ref('seed_budgets') }}
-    cross join known
-    where valid_from <= known.known_until_date
+    from dated_budgets
+    where valid_from <= known_until_date
 ),
 
 current_budgets as (
@@ -82,13 +84,14 @@ spent_by_day as (
     from current_budgets as budgets
     inner join calls_by_day
         on
-            calls_by_day.event_date >= budgets.period_start_date
-            and calls_by_day.event_date < budgets.elapsed_end_date
-            and budgets.scope_id = case budgets.scope_type
-                {%- for scope, column in scope_columns.items() %}
-                when '{{ scope }}' then calls_by_day.{{ column }}
-                {%- endfor %}
-            end
+            budgets.period_start_date <= calls_by_day.event_date
+            and budgets.elapsed_end_date > calls_by_day.event_date
+    where
+        budgets.scope_id = case budgets.scope_type
+            {%- for scope, column in scope_columns.items() %}
+            when '{{ scope }}' then calls_by_day.{{ column }}
+            {%- endfor %}
+        end
     group by budgets.budget_id, calls_by_day.event_date
 ),
 
@@ -99,13 +102,14 @@ charges as (
     from current_budgets as budgets
     inner join charged
         on
-            charged.event_date >= budgets.period_start_date
-            and charged.event_date < budgets.elapsed_end_date
-            and budgets.scope_id = case budgets.scope_type
-                {%- for scope, column in scope_columns.items() %}
-                when '{{ scope }}' then charged.{{ column }}
-                {%- endfor %}
-            end
+            budgets.period_start_date <= charged.event_date
+            and budgets.elapsed_end_date > charged.event_date
+    where
+        budgets.scope_id = case budgets.scope_type
+            {%- for scope, column in scope_columns.items() %}
+            when '{{ scope }}' then charged.{{ column }}
+            {%- endfor %}
+        end
     group by budgets.budget_id
 ),
 
@@ -125,10 +129,10 @@ offsets as (
 
 dates as (
     select
-        budget_id,
-        elapsed_end_date,
-        period_end_date,
-        cast(period_start_date + offsets.day_offset * interval '1 day' as date) as event_date
+        current_budgets.budget_id,
+        current_budgets.elapsed_end_date,
+        current_budgets.period_end_date,
+        cast(current_budgets.period_start_date + offsets.day_offset * interval '1 day' as date) as event_date
     from current_budgets
     cross join offsets
 ),

@@ -71,7 +71,8 @@ final as (
         cast(use_case_months.tco_usd as decimal(38, 18)) as tco_usd,
         case
             when layers_with_costs.layer_type is not null
-                then cast(coalesce(allocations.cost_usd, 0) as double)
+                then
+                    cast(coalesce(allocations.cost_usd, 0) as double)
                     / nullif(cast(use_case_months.tco_usd as double), 0)
         end as layer_share,
         cast(use_case_months.call_count as bigint) as call_count,

@@ -32,10 +32,13 @@ final as (
         max(prices.term_pricing_currency) as contract_pricing_currency,
         max(prices.term_evidence) as contract_evidence,
         max(prices.spend_contract_id) as spend_contract_id,
-        min(prices.context_over_tokens) as context_over_tokens,
-        max(prices.context_up_to_tokens) as context_up_to_tokens,
-        min(prices.week_minute_from) as week_minute_from,
-        max(prices.week_minute_to) as week_minute_to,
+        {% for part, name in [('rate', 'rate'), ('term', 'contract')] -%}
+        {% for column in [
+            'context_over_tokens', 'context_up_to_tokens', 'week_minute_from', 'week_minute_to',
+        ] -%}
+        max(prices.{{ part }}_{{ column }}) as {{ name }}_{{ column }},
+        {% endfor -%}
+        {% endfor -%}
         max(prices.unit_price) as rate_unit_price,
         max(prices.usd_per_currency_unit) as usd_per_currency_unit,
         max(prices.region_multiplier) as region_multiplier,

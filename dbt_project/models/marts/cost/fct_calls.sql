@@ -142,6 +142,7 @@ final as (
         free_units,
         cast(reported_input_tokens as bigint) as reported_input_tokens,
         cast(reported_output_tokens as bigint) as reported_output_tokens,
+        reported_cost_usd,
         list_cost_usd,
         contracted_cost_usd,
         case when is_provisioned then capacity_cost_usd else contracted_cost_usd end as effective_cost_usd,

@@ -81,8 +81,8 @@ in_force as (
         rate_cards.rate_service_tier,
         rate_cards.rate_region_id,
         rate_cards.price_kind_type,
-        rate_cards.context_over_tokens,
-        rate_cards.week_minute_from,
+        rate_cards.rate_context_over_tokens,
+        rate_cards.rate_week_minute_from,
         rate_cards.list_usd_per_unit,
         cast(rate_cards.rate_unit_price * rate_cards.usd_per_currency_unit as decimal(18, 15)) as usd_per_unit,
         cast(rate_cards.region_multiplier * rate_cards.tier_multiplier as decimal(18, 12)) as card_multiplier
@@ -130,10 +130,10 @@ others as (
             and in_force.price_kind_type = rates.unit_kind
             and in_force.rate_service_tier = rates.service_tier
             and (rates.region_id is null or in_force.rate_region_id = rates.region_id)
-            and in_force.context_over_tokens >= rates.context_over_tokens
-            and (rates.context_up_to_tokens is null or in_force.context_over_tokens < rates.context_up_to_tokens)
-            and in_force.week_minute_from >= rates.week_minute_from
-            and in_force.week_minute_from < rates.week_minute_to
+            and in_force.rate_context_over_tokens >= rates.context_over_tokens
+            and (rates.context_up_to_tokens is null or in_force.rate_context_over_tokens < rates.context_up_to_tokens)
+            and in_force.rate_week_minute_from >= rates.week_minute_from
+            and in_force.rate_week_minute_from < rates.week_minute_to
             and in_force.rate_source_name <> rates.source_name
             and cast(in_force.event_date as timestamp with time zone) >= rates.valid_from_at
             and cast(in_force.event_date as timestamp with time zone) < rates.valid_to_at

@@ -120,6 +120,7 @@ final as (
         {{ unit_map_of({'input_video': 'coalesce(span_input_video_tokens, 0)'}) }} as other_units,
         whole_input_tokens as reported_input_tokens,
         whole_output_tokens as reported_output_tokens,
+        cast(null as decimal(38, 15)) as reported_cost_usd,
         cast({{ microseconds_between('start_at', 'end_at') }} as double) / 1000 as latency_ms,
         gen_ai_response_time_to_first_chunk_s * 1000 as time_to_first_token_ms,
         is_call_success as is_success,

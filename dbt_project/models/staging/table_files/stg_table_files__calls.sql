@@ -99,6 +99,7 @@ final as (
         {{ no_other_units() }} as other_units,
         whole_input_tokens as reported_input_tokens,
         whole_output_tokens as reported_output_tokens,
+        cast(null as decimal(38, 15)) as reported_cost_usd,
         latency_ms,
         time_to_first_token_ms,
         is_call_success as is_success,
