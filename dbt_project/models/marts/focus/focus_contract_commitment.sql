@@ -54,7 +54,8 @@ measured as (
         timed.*,
         coalesce(issuers.invoice_issuer_name, timed.service_provider_name) as invoice_issuer_name,
         case
-            when timed.is_whole_months and mod(timed.month_count, 12) = 0 then {{ integer_divide('timed.month_count', '12') }}
+            when timed.is_whole_months and mod(timed.month_count, 12) = 0
+                then {{ integer_divide('timed.month_count', '12') }}
             when timed.is_whole_months then timed.month_count
             else timed.day_count
         end as duration_count,

@@ -761,8 +761,9 @@ charges as (
     select * from purchase_unbilled_rows
 ),
 
--- Who bears what no call drives, in each period: what the allocation gave them of its like. A charge is split where one rule
--- gave all of its like away; it stays whole where several did, where nobody was given a part, and where a tag says whose it is.
+-- Who bears what no call drives, in each period: what the allocation gave them of its like. A charge is split where one
+-- rule gave all of its like away; it stays whole where several did, where nobody was given a part, and where a tag says
+-- whose it is.
 shares as (
     select
         provider_name,
@@ -845,10 +846,10 @@ parted as (
     ) | indent(4) }}
 ),
 
--- Cost, and for unused capacity the unit-hours that it pays for, are the part's; what was consumed stays with the first part.
+-- Cost, and for unused capacity the unit-hours that it pays for, are the part's; what was consumed stays with the first.
 parts as (
     select
-        parted.*,
+        *,
         case when BilledCost = EffectiveCost then PartCost else BilledCost end as PartBilledCost,
         case
             when CommitmentDiscountStatus = 'Unused' then {{ unit_hours_of('PartCost', 'ListUnitPrice') }}
@@ -886,7 +887,10 @@ split_rows as (
         concat(
             '{{ ratio_json[0] }}',
             cast(
-                cast({{ integer_divide('share_weight * cast(1000000000 as decimal(10, 0))', 'whole_weight') }} as decimal(18, 0))
+                cast(
+                    {{ integer_divide('share_weight * cast(1000000000 as decimal(10, 0))', 'whole_weight') }}
+                    as decimal(18, 0)
+                )
                 * cast(0.000000001 as decimal(10, 9)) as varchar
             ),
             '{{ ratio_json[1] }}'
@@ -897,6 +901,11 @@ split_rows as (
         x_ChargeKey as x_SplitOriginId,
         BilledCost as x_SplitOriginCost
     from parts
+),
+
+split_keys as (
+    select distinct x_ChargeKey
+    from shared
 ),
 
 whole_rows as (
@@ -912,7 +921,7 @@ whole_rows as (
         cast(null as varchar) as x_SplitOriginId,
         cast(null as decimal(38, 18)) as x_SplitOriginCost
     from charges
-    left join (select distinct x_ChargeKey from shared) as split_keys on charges.x_ChargeKey = split_keys.x_ChargeKey
+    left join split_keys on charges.x_ChargeKey = split_keys.x_ChargeKey
     where split_keys.x_ChargeKey is null
 ),
 
