@@ -50,6 +50,8 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
                 "marts__fct_calls_free_units_conserved",
                 "marts__fct_call_charges_costs_conserved",
                 "marts__rpt_daily_spend_costs_conserved",
+                "intermediate__daily_charges_costs_conserved",
+                "marts__fct_cost_allocations_costs_conserved",
                 "marts__rpt_reported_costs_costs_conserved",
             },
         ),
