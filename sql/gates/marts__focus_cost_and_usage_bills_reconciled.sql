@@ -30,7 +30,9 @@ select
     charges.effective_cost_usd,
     1 as evaluated_count,
     cast(
-        bills.billed_cost_usd is not null and bills.billed_cost_usd is distinct from charges.effective_cost_usd as integer
+        bills.billed_cost_usd is not null
+        and bills.billed_cost_usd is distinct from charges.effective_cost_usd
+        as integer
     ) as violation_count
 from bills
 left join charges using (provider_name, billing_account_id, billing_period_start_at)

@@ -847,7 +847,7 @@ parted as (
     ) | indent(4) }}
 ),
 
--- Cost, and for unused capacity the unit-hours that it pays for, are the part's; what was consumed stays with the first.
+-- Cost, and the unit-hours of unused capacity that it pays for, are the part's; what was consumed stays with the first.
 parts as (
     select
         *,
