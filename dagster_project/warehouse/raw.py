@@ -135,10 +135,19 @@ def _view(con: duckdb.DuckDBPyConnection, name: str, columns: list[pa.Field], pa
 
 
 def _superseded(zone: LandingZone, kind: str, entity: Entity) -> dict[str, datetime | None]:
-    """Give every file that an entity ever landed, by its path, and when its landing ceased to count."""
+    """Give every file that an entity ever landed, by its path, and when the last of its landings ceased to count.
+
+    Content that comes back within the instant in which it was superseded is landed in the same file again.
+    """
     landings = [item for item in zone.all(kind) if item.entity == entity.name]
     ends = {item.supersedes: item.landed_at for item in landings if item.supersedes}
-    return {str(file.path): ends.get(item.landing_id) for item in landings for file in item.files}
+    found: dict[str, datetime | None] = {}
+    for item in landings:
+        end = ends.get(item.landing_id)
+        for file in item.files:
+            known = found.get(str(file.path), end)
+            found[str(file.path)] = max(end, known) if end and known else None
+    return found
 
 
 def _history_view(

@@ -139,14 +139,31 @@
     )
 {%- endmacro %}
 
-{#- Σ quantity × unit price over all kinds; null as soon as a used kind has no price. -#}
-{% macro cost_of(quantities, prices, price_prefix) -%}
-    {%- for kind in unit_kinds() %}
+{#- Quantity × unit price of one kind; null when it is used and has no price. -#}
+{% macro cost_of_kind(kind, quantities, prices, price_prefix) -%}
     {%- set quantity = quantities ~ '.' ~ quantity_column(kind) %}
     {%- set price = prices ~ '.' ~ price_prefix ~ '_' ~ kind ~ '_usd_per_unit' %}
-    {%- set price = 'coalesce(' ~ price ~ ', 0)' if kind == 'request' else price %}
-    {{ '+ ' if not loop.first }}case when {{ quantity }} = 0 then 0 else {{ quantity }} * {{ price }} end
+    {%- set price = 'coalesce(' ~ price ~ ', 0)' if kind == 'request' else price -%}
+    case when {{ quantity }} = 0 then 0 else {{ quantity }} * {{ price }} end
+{%- endmacro %}
+
+{#-
+    Σ quantity × unit price over all kinds; null as soon as a used kind has no price. Most calls use none of the kinds
+    that are not in every model's usage, and pass those products by together.
+-#}
+{% macro cost_of(quantities, prices, price_prefix) -%}
+    {%- set usual_kinds = ['input', 'cache_read', 'output', 'reasoning', 'request'] %}
+    {%- set other_kinds = unit_kinds() | reject('in', usual_kinds) | list %}
+    {%- for kind in usual_kinds %}
+    {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, prices, price_prefix) }}
     {%- endfor %}
+    + case
+        when {% for kind in other_kinds %}{{ quantities }}.{{ quantity_column(kind) }}{{ ' + ' if not loop.last }}{% endfor %} = 0 then 0
+        else
+            {% for kind in other_kinds -%}
+            {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, prices, price_prefix) }}
+            {% endfor %}
+    end
     + case
         when {{ quantities }}.other_units is null then 0
         else {{ sum_of_products(quantities ~ '.other_units', prices ~ '.' ~ price_prefix ~ '_other_usd_per_unit') }}
