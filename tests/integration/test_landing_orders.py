@@ -32,6 +32,8 @@ OF_BILLS = {
     "marts.fct_period_charges",
     "marts.rpt_reconciliation",
     "marts.rpt_billing_periods",
+    "marts.fct_cost_allocations",
+    "marts.rpt_showback",
 }
 EARLIER, LATER = f"{TUESDAY}", f"{TUESDAY}-corrected"
 
