@@ -1,16 +1,15 @@
 -- Per invoice and line of it: the charges that name it are billed what the line bills, to the last digit; no charge
--- names a line that is on no invoice.
+-- names a line that is on no invoice. A line that is on none yet, or has no amount in USD, is named by no charge.
 -- The columns are FOCUS's own.
 -- noqa: disable=CP02
 with
 
 lines as (
     select
-        invoice_id,
+        case when document_type = 'invoice' then invoice_id end as invoice_id,
         invoice_line_id,
-        billed_cost_usd
+        case when document_type = 'invoice' and invoice_id is not null then billed_cost_usd end as billed_cost_usd
     from marts.fct_invoice_lines
-    where document_type = 'invoice' and invoice_id is not null and billed_cost_usd is not null
 ),
 
 charges as (
@@ -33,6 +32,6 @@ select
 from lines
 full join charges
     on
-        lines.invoice_id = charges.invoice_id
+        lines.invoice_id is not distinct from charges.invoice_id
         and lines.invoice_line_id is not distinct from charges.invoice_line_id
 order by invoice_id, invoice_line_id

@@ -176,6 +176,13 @@ def _cases() -> list[Case]:
         violating_where_no_rows_are_allowed=(["(1)", "(1)"], [("not_unique", "1")]),
     )
     add(
+        "condition_holds",
+        "a integer",
+        {"condition": "a > 0", "shown_columns": ["a"], "is_empty_allowed": True},
+        no_rows_where_that_is_allowed=([], []),
+        broken_where_no_rows_are_allowed=(["(1)", "(0)"], [("condition_broken", "0")]),
+    )
+    add(
         "all_present",
         "a integer, event_date date",
         {"columns": ["a"], "day_column": "event_date"},

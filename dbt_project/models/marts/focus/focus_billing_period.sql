@@ -60,7 +60,7 @@ judged as (
     left join billing_periods
         on
             accounts.ServiceProviderName = billing_periods.provider_name
-            and accounts.BillingAccountId = billing_periods.billing_account_id
+            and accounts.BillingAccountId = coalesce(billing_periods.billing_account_id, 'unknown')
             and cast(accounts.BillingPeriodStart as date) = billing_periods.billing_period_start_date
     group by accounts.InvoiceIssuerName, accounts.BillingPeriodStart, accounts.BillingPeriodEnd
 ),

@@ -1,7 +1,7 @@
 {%- set account_columns = {
     'ServiceProviderName': 'provider_name',
-    'InvoiceIssuerName': 'invoice_issuer_name',
-    'BillingAccountId': 'billing_account_id',
+    'InvoiceIssuerName': 'issuer_name',
+    'BillingAccountId': 'account_id',
     'BillingPeriodStart': 'billing_period_start_at',
     'BillingPeriodEnd': 'billing_period_end_at',
 } -%}
@@ -68,6 +68,8 @@ cost_allocations as (
 bill_lines as (
     select
         *,
+        coalesce(billing_account_id, 'unknown') as account_id,
+        coalesce(invoice_issuer_name, provider_name) as issuer_name,
         case when document_type = 'invoice' then invoice_id end as billed_invoice_id,
         case when document_type = 'invoice' and invoice_id is not null then invoice_line_id end as invoice_detail_id
     from invoice_lines
@@ -77,18 +79,18 @@ bill_lines as (
 bills as (
     select
         provider_name,
-        billing_account_id,
+        account_id,
         billing_period_start_at,
         max(billing_period_end_at) as billing_period_end_at,
-        min(invoice_issuer_name) as invoice_issuer_name
+        min(issuer_name) as issuer_name
     from bill_lines
-    group by provider_name, billing_account_id, billing_period_start_at
+    group by provider_name, account_id, billing_period_start_at
 ),
 
 issuers as (
     select
         provider_name,
-        min(invoice_issuer_name) as invoice_issuer_name
+        min(issuer_name) as issuer_name
     from bills
     group by provider_name
 ),
@@ -117,15 +119,15 @@ days_matched as (
         days.billing_account_id as known_account_id,
         days.event_date,
         count(bills.provider_name) as bill_count,
-        min(bills.billing_account_id) as billing_account_id,
+        min(bills.account_id) as account_id,
         min(bills.billing_period_start_at) as billing_period_start_at,
         max(bills.billing_period_end_at) as billing_period_end_at,
-        min(bills.invoice_issuer_name) as invoice_issuer_name
+        min(bills.issuer_name) as issuer_name
     from days
     left join bills
         on
             days.provider_name = bills.provider_name
-            and coalesce(days.billing_account_id, bills.billing_account_id) = bills.billing_account_id
+            and coalesce(days.billing_account_id, bills.account_id) = bills.account_id
             and cast(bills.billing_period_start_at as date) <= days.event_date
             and cast(bills.billing_period_end_at as date) > days.event_date
     group by days.provider_name, days.billing_account_id, days.event_date
@@ -139,15 +141,15 @@ billed_days as (
         days_matched.bill_count = 1 as is_billed,
         coalesce(
             days_matched.known_account_id,
-            case when days_matched.bill_count = 1 then days_matched.billing_account_id end,
+            case when days_matched.bill_count = 1 then days_matched.account_id end,
             'unknown'
-        ) as billing_account_id,
+        ) as account_id,
         coalesce(
-            case when days_matched.bill_count = 1 then days_matched.invoice_issuer_name end,
-            issuers.invoice_issuer_name,
+            case when days_matched.bill_count = 1 then days_matched.issuer_name end,
+            issuers.issuer_name,
             days_matched.provider_name,
             'unknown'
-        ) as invoice_issuer_name,
+        ) as issuer_name,
         coalesce(
             case when days_matched.bill_count = 1 then days_matched.billing_period_start_at end,
             cast(date_trunc('month', days_matched.event_date) as timestamp with time zone)
@@ -268,7 +270,7 @@ lines_ranked as (
     inner join call_lines
         on
             billed_days.provider_name = call_lines.provider_name
-            and billed_days.billing_account_id = call_lines.billing_account_id
+            and billed_days.account_id = call_lines.account_id
             and cast(call_lines.charge_period_start_at as date) <= meters.event_date
             and cast(call_lines.charge_period_end_at as date) > meters.event_date
             and coalesce(call_lines.model_id, meters.sku_model_id) = meters.sku_model_id
@@ -288,8 +290,8 @@ usage_billed as (
             as sold_list_cost_usd,
         cast(sold_and_free.sold_units * sold_and_free.sold_usd_per_unit as decimal(38, 18)) as sold_contracted_cost_usd,
         lines_ranked.invoice_line_id,
-        billed_days.billing_account_id as account_id,
-        billed_days.invoice_issuer_name,
+        billed_days.account_id,
+        billed_days.issuer_name,
         billed_days.billing_period_start_at,
         billed_days.billing_period_end_at,
         lines_ranked.invoice_line_id is not null or not billed_days.is_billed as is_to_be_billed
@@ -364,7 +366,6 @@ usage_rows as (
             'ChargeCategory': "'Usage'",
             'ChargeFrequency': "'Usage-Based'",
             'ChargeDescription': "concat(sku_model_id, ', ', service_tier, ', ', replace(unit_kind_type, '_', ' '))",
-            'BillingAccountId': 'account_id',
             'InvoiceId': 'billed_invoice_id',
             'InvoiceDetailId': 'invoice_detail_id',
             'ServiceName': "'Model inference'",
@@ -445,8 +446,8 @@ line_difference_rows as (
             'ContractedCost': '0',
             'BilledCost': 'difference_usd',
             'EffectiveCost': '0',
-            'ChargePeriodStart': 'charge_period_start_at',
-            'ChargePeriodEnd': 'charge_period_end_at',
+            'ChargePeriodStart': 'coalesce(charge_period_start_at, billing_period_start_at)',
+            'ChargePeriodEnd': 'coalesce(charge_period_end_at, billing_period_end_at)',
         })) ) }}
     from line_differences
 ),
@@ -467,8 +468,8 @@ cause_rows as (
             'ChargeFrequency': "'One-Time'",
             'ChargeDescription': "concat('Bill less ledger, ', component_name, ': ', replace(cause_type, '_', ' '))",
             'ServiceProviderName': 'period_charges.provider_name',
-            'InvoiceIssuerName': 'bills.invoice_issuer_name',
-            'BillingAccountId': 'period_charges.billing_account_id',
+            'InvoiceIssuerName': 'bills.issuer_name',
+            'BillingAccountId': 'bills.account_id',
             'BillingPeriodStart': 'bills.billing_period_start_at',
             'BillingPeriodEnd': 'bills.billing_period_end_at',
             'ServiceName': "'Model inference'",
@@ -483,7 +484,7 @@ cause_rows as (
     inner join bills
         on
             period_charges.provider_name = bills.provider_name
-            and period_charges.billing_account_id = bills.billing_account_id
+            and coalesce(period_charges.billing_account_id, 'unknown') = bills.account_id
             and period_charges.billing_period_start_date = cast(bills.billing_period_start_at as date)
     where
         period_charges.driver_type in ('calls', 'commitment')
@@ -545,8 +546,8 @@ other_line_rows as (
             'Tags': 'tags_json',
             'x_CauseType': 'driver_type',
             'AllocationKey': "case when tagged_use_case_id is null and tagged_team_name is null then component_name end",
-            'ChargePeriodStart': 'charge_period_start_at',
-            'ChargePeriodEnd': 'charge_period_end_at',
+            'ChargePeriodStart': 'coalesce(charge_period_start_at, billing_period_start_at)',
+            'ChargePeriodEnd': 'coalesce(charge_period_end_at, billing_period_end_at)',
         }) ) }}
     from other_lines
 ),
@@ -608,8 +609,8 @@ purchase_line_rows as (
             'BilledCost': 'billed_cost_usd',
             'EffectiveCost': '0',
             'Tags': 'tags_json',
-            'ChargePeriodStart': 'charge_period_start_at',
-            'ChargePeriodEnd': 'charge_period_end_at',
+            'ChargePeriodStart': 'coalesce(charge_period_start_at, billing_period_start_at)',
+            'ChargePeriodEnd': 'coalesce(charge_period_end_at, billing_period_end_at)',
         })) ) }}
     from purchases_billed
 ),
@@ -624,8 +625,8 @@ capacity_days as (
         commitments.provider_name,
         commitments.unit_name,
         commitments.region_id,
-        billed_days.billing_account_id,
-        billed_days.invoice_issuer_name,
+        billed_days.account_id,
+        billed_days.issuer_name,
         billed_days.billing_period_start_at,
         billed_days.billing_period_end_at,
         billed_days.is_billed,
@@ -641,7 +642,7 @@ capacity_days as (
     group by
         capacity_hours.commitment_id, capacity_hours.allocation_id, capacity_hours.deployment_id,
         capacity_hours.event_date, capacity_hours.usd_per_unit_hour, commitments.provider_name, commitments.unit_name,
-        commitments.region_id, billed_days.billing_account_id, billed_days.invoice_issuer_name,
+        commitments.region_id, billed_days.account_id, billed_days.issuer_name,
         billed_days.billing_period_start_at, billed_days.billing_period_end_at, billed_days.is_billed
 ),
 
@@ -696,8 +697,8 @@ purchases_unbilled as (
         unit_name,
         region_id,
         usd_per_unit_hour,
-        billing_account_id,
-        invoice_issuer_name,
+        account_id,
+        issuer_name,
         billing_period_start_at,
         billing_period_end_at,
         {{ unit_hours_of('sum(cost_usd)', 'usd_per_unit_hour') }} as purchased_unit_hours,
@@ -707,7 +708,7 @@ purchases_unbilled as (
     from capacity_days
     where not is_billed
     group by
-        commitment_id, provider_name, unit_name, region_id, usd_per_unit_hour, billing_account_id, invoice_issuer_name,
+        commitment_id, provider_name, unit_name, region_id, usd_per_unit_hour, account_id, issuer_name,
         billing_period_start_at, billing_period_end_at
 ),
 
@@ -767,7 +768,7 @@ charges as (
 shares as (
     select
         provider_name,
-        billing_account_id,
+        coalesce(billing_account_id, 'unknown') as account_id,
         billing_period_start_date,
         case
             when cause_type in ('idle_capacity', 'unallocated_capacity') then cause_type
@@ -783,7 +784,7 @@ shares as (
     from cost_allocations
     where cause_type is not null and cause_type <> 'other_cost'
     group by
-        provider_name, billing_account_id, billing_period_start_date,
+        provider_name, coalesce(billing_account_id, 'unknown'), billing_period_start_date,
         case
             when cause_type in ('idle_capacity', 'unallocated_capacity') then cause_type
             when component_name in ('calls', 'commitment') then concat(component_name, '/', cause_type)
@@ -795,12 +796,12 @@ shares as (
 wholes as (
     select
         provider_name,
-        billing_account_id,
+        account_id,
         billing_period_start_date,
         allocation_key,
         sum(share_weight) as whole_weight
     from shares
-    group by provider_name, billing_account_id, billing_period_start_date, allocation_key
+    group by provider_name, account_id, billing_period_start_date, allocation_key
     having
         min(rule_id) = max(rule_id)
         and count(*) = count(rule_id)
@@ -822,13 +823,13 @@ shared as (
     inner join wholes
         on
             charges.ServiceProviderName = wholes.provider_name
-            and charges.BillingAccountId = wholes.billing_account_id
+            and charges.BillingAccountId = wholes.account_id
             and cast(charges.BillingPeriodStart as date) = wholes.billing_period_start_date
             and charges.AllocationKey = wholes.allocation_key
     inner join shares
         on
             wholes.provider_name = shares.provider_name
-            and wholes.billing_account_id = shares.billing_account_id
+            and wholes.account_id = shares.account_id
             and wholes.billing_period_start_date = shares.billing_period_start_date
             and wholes.allocation_key = shares.allocation_key
     where shares.share_weight > 0
@@ -846,7 +847,7 @@ parted as (
     ) | indent(4) }}
 ),
 
--- Cost, and for unused capacity the unit-hours that it pays for, are the part's; what was consumed stays with the first.
+-- Cost, and the unit-hours of unused capacity that it pays for, are the part's; what was consumed stays with the first.
 parts as (
     select
         *,

@@ -39,8 +39,8 @@ final as (
         invoice_line_id as InvoiceDetailId,
         invoice_id as InvoiceId,
         invoice_id as ReferenceInvoiceId,
-        billing_account_id as BillingAccountId,
-        invoice_issuer_name as InvoiceIssuerName,
+        coalesce(billing_account_id, 'unknown') as BillingAccountId,
+        coalesce(invoice_issuer_name, provider_name) as InvoiceIssuerName,
         case
             when charge_type in ('Usage', 'Purchase', 'Tax', 'Credit', 'Adjustment') then charge_type
             when driver_type = 'tax' then 'Tax'
