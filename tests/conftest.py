@@ -1,8 +1,11 @@
 """Companies that several packages of tests look at: each is built once per session and only read."""
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -10,7 +13,29 @@ from dagster_project.demo.truths import Truths
 from dagster_project.progress import Progress
 from dagster_project.runner import RunOutcome, run_main_job
 from dagster_project.settings import DEFAULT_CONFIG_PATH, Settings, load_settings
+from dagster_project.warehouse.dbt import DbtProject
 from tests.integration.small_company import SmallCompany, query
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _equal_projects_are_parsed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Reuse what dbt parsed for a company with the same project and reference data: it takes longer than most tests."""
+    parse, kept = DbtProject._parse, tmp_path_factory.mktemp("parsed")
+
+    def parse_or_reuse(project: DbtProject) -> None:
+        target = project.manifest_path.parent
+        known = kept / project.parsed_fingerprint()
+        if known.exists():
+            shutil.copytree(known, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+            return
+        parse(project)
+        known.mkdir()
+        for name in ("manifest.json", "partial_parse.msgpack"):
+            shutil.copyfile(target / name, known / name)
+
+    with mock.patch.object(DbtProject, "_parse", parse_or_reuse):
+        yield
+
 
 CALLS = 20_000
 DAYS = 21

@@ -114,9 +114,10 @@ def dbt_stage_assets(
         parts: What the configuration feeds; a test tagged `needs_<part>` is left out without that part.
     """
     manifest = project.manifest()
-    exclude = ["resource_type:unit_test", *tests_without_subject(manifest, parts)]
+    left_out_tags = tags_without_subject(manifest, parts)
     return [
-        _folder_assets(settings, project, manifest, folder, partitions, exclude=exclude) for folder in folders(manifest)
+        _folder_assets(settings, project, manifest, folder, partitions, left_out_tags=left_out_tags)
+        for folder in folders(manifest)
     ]
 
 
@@ -127,12 +128,12 @@ def _folder_assets(
     folder: Folder,
     partitions: dg.PartitionsDefinition,
     *,
-    exclude: Sequence[str],
+    left_out_tags: Sequence[str],
 ) -> dg.AssetsDefinition:
     @dbt_assets(
         manifest=project.manifest_path,
         select=folder.selector,
-        exclude=" ".join(exclude),
+        exclude=" ".join(["resource_type:unit_test", *(f"tag:{tag}" for tag in left_out_tags)]),
         name=folder.op_name,
         partitions_def=partitions if folder.is_daily else None,
         backfill_policy=dg.BackfillPolicy.single_run() if folder.is_daily else None,
@@ -154,7 +155,9 @@ def _folder_assets(
             with open_warehouse(settings) as con:
                 restatement.note_attempt(con, window, now=datetime.now(UTC))
         with progress.step(folder.stage, folder.name or "seeds") as step:
-            nodes = project.build([folder.selector], exclude=exclude, variables=build_vars(settings, window))
+            nodes = project.build_folder(
+                folder.selector, left_out_tags=left_out_tags, variables=build_vars(settings, window)
+            )
             models = [node for node in nodes if node.resource_type in {"model", "seed"}]
             tests = [node for node in nodes if node.resource_type == "test" and node.status != "skipped"]
             with open_warehouse(settings) as con:
@@ -323,10 +326,10 @@ def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     return next(name for name in test["depends_on"]["nodes"] if name in manifest["nodes"])
 
 
-def tests_without_subject(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[str]:
-    """Selectors of the tests that judge what this company does not have."""
+def tags_without_subject(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[str]:
+    """Give the tags of the tests that judge what this company does not have."""
     tags = {tag for node in manifest["nodes"].values() for tag in node.get("tags", []) if tag.startswith("needs_")}
-    return [f"tag:{tag}" for tag in sorted(tags) if tag.removeprefix("needs_") not in parts]
+    return sorted(tag for tag in tags if tag.removeprefix("needs_") not in parts)
 
 
 def _stage(node: Mapping[str, Any]) -> str:

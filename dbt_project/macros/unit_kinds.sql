@@ -139,34 +139,50 @@
     )
 {%- endmacro %}
 
-{#- Quantity × unit price of one kind; null when it is used and has no price. -#}
-{% macro cost_of_kind(kind, quantities, prices, price_prefix) -%}
-    {%- set quantity = quantities ~ '.' ~ quantity_column(kind) %}
-    {%- set price = prices ~ '.' ~ price_prefix ~ '_' ~ kind ~ '_usd_per_unit' %}
-    {%- set price = 'coalesce(' ~ price ~ ', 0)' if kind == 'request' else price -%}
-    case when {{ quantity }} = 0 then 0 else {{ quantity }} * {{ price }} end
+{#- The kinds of which almost every call uses some. -#}
+{% macro usual_kinds() -%}
+    {{ return(['input', 'cache_read', 'output', 'reasoning', 'request']) }}
+{%- endmacro %}
+
+{#- The kinds with a column of their own that few calls use. -#}
+{% macro rare_kinds() -%}
+    {{ return(unit_kinds() | reject('in', usual_kinds()) | list) }}
+{%- endmacro %}
+
+{#- Does a call use kinds that few calls use, or is that unknown? -#}
+{% macro uses_rare_kinds(quantities) -%}
+    {{ quantities }}.other_units is not null
+    or coalesce({% for kind in rare_kinds() %}{{ quantities }}.{{ quantity_column(kind) }}{{ ' + ' if not loop.last }}{% endfor %}, 1) <> 0
 {%- endmacro %}
 
 {#-
-    Σ quantity × unit price over all kinds; null as soon as a used kind has no price. Most calls use none of the kinds
-    that are not in every model's usage, and pass those products by together.
+    Quantity × unit price of one kind; null when it is used and has no price. The product comes first, because nearly
+    every price is known, and only where it is not is the quantity looked at.
 -#}
-{% macro cost_of(quantities, prices, price_prefix) -%}
-    {%- set usual_kinds = ['input', 'cache_read', 'output', 'reasoning', 'request'] %}
-    {%- set other_kinds = unit_kinds() | reject('in', usual_kinds) | list %}
-    {%- for kind in usual_kinds %}
+{% macro cost_of_kind(kind, quantities, prices, price_prefix) -%}
+    {%- set quantity = quantities ~ '.' ~ quantity_column(kind) %}
+    {%- set product = quantity ~ ' * ' ~ prices ~ '.' ~ price_prefix ~ '_' ~ kind ~ '_usd_per_unit' -%}
+    coalesce({{ product }}, {{ '0' if kind == 'request' else 'case when ' ~ quantity ~ ' = 0 then 0 end' }})
+{%- endmacro %}
+
+{#-
+    Σ quantity × unit price over all kinds; null as soon as a used kind has no price. `rare_prices` are those of the
+    kinds that few calls use, of whom `has_rare_kinds` is true.
+-#}
+{% macro cost_of(quantities, prices, rare_prices, has_rare_kinds, price_prefix) -%}
+    {%- for kind in usual_kinds() %}
     {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, prices, price_prefix) }}
     {%- endfor %}
     + case
-        when {% for kind in other_kinds %}{{ quantities }}.{{ quantity_column(kind) }}{{ ' + ' if not loop.last }}{% endfor %} = 0 then 0
+        when not {{ has_rare_kinds }} then 0
         else
-            {% for kind in other_kinds -%}
-            {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, prices, price_prefix) }}
-            {% endfor %}
-    end
-    + case
-        when {{ quantities }}.other_units is null then 0
-        else {{ sum_of_products(quantities ~ '.other_units', prices ~ '.' ~ price_prefix ~ '_other_usd_per_unit') }}
+            {% for kind in rare_kinds() -%}
+            {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, rare_prices, price_prefix) }}
+            {% endfor -%}
+            + case
+                when {{ quantities }}.other_units is null then 0
+                else {{ sum_of_products(quantities ~ '.other_units', rare_prices ~ '.' ~ price_prefix ~ '_other_usd_per_unit') }}
+            end
     end
 {%- endmacro %}
 

@@ -15,7 +15,7 @@ from dagster_project.sources import discover
 from dagster_project.warehouse.calendar import AFTER_ALL, BEFORE_ALL
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DbtProject, window_vars
-from dagster_project.warehouse.dbt_assets import tests_without_subject
+from dagster_project.warehouse.dbt_assets import tags_without_subject
 from dagster_project.warehouse.landing import Landing, LandingZone, pull_source
 from dagster_project.warehouse.raw import refresh_views
 from tests.benchmarks.company import MODEL_COUNT, RATE_PERIODS, Company
@@ -158,7 +158,8 @@ def _timed(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[float, Any]:
 
 def _without(settings: Settings, project: DbtProject) -> list[str]:
     """Selectors of the tests that judge what the company does not have."""
-    return ["resource_type:unit_test", *tests_without_subject(project.manifest(), configured_parts(settings))]
+    tags = tags_without_subject(project.manifest(), configured_parts(settings))
+    return ["resource_type:unit_test", *(f"tag:{tag}" for tag in tags)]
 
 
 def write_again(folder: str) -> Mapping[str, Any]:

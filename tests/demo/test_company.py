@@ -97,21 +97,13 @@ def test_value_equations_compile():
     )
 
 
-def test_budgets_are_for_known_teams_and_use_cases():
-    teams = {row["team_name"] for row in _seed("use_cases")}
-    use_cases = {row["use_case_id"] for row in _seed("use_cases")}
+def test_budgets_are_for_known_scopes_and_hold_one_amount_from_a_day():
+    column = {"team": "team_name", "use_case": "use_case_id", "product": "product_name"}
+    known = {scope: {row[name] for row in _seed("use_cases")} for scope, name in column.items()}
     budgets = _seed("budgets")
-    assert len({row["budget_id"] for row in budgets}) == len(budgets)
+    assert len({(row["budget_id"], row["valid_from"]) for row in budgets}) == len(budgets)
+    assert {row["scope_type"] for row in budgets} == {*column, "provider", "environment", "customer"}
     for row in budgets:
-        assert row["scope_id"] in {"team": teams, "use_case": use_cases}[row["scope_type"]]
-        assert row["period_month"].endswith("-01")
+        assert row["scope_id"] in known.get(row["scope_type"], {row["scope_id"]})
+        assert row["period_start_date"] < row["period_end_date"]
         assert Decimal(row["budget_usd"]) > 0
-
-
-def test_rates_of_exchange_are_those_of_the_generator():
-    rows = {
-        date.fromisoformat(row["valid_from_date"]): Decimal(row["usd_per_currency_unit"])
-        for row in _seed("exchange_rates")
-        if row["pricing_currency"] == company.EURO
-    }
-    assert rows == company.USD_PER_EURO

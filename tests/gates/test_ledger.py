@@ -223,8 +223,8 @@ LEDGER = """
         ('openai', 'acme', date '2026-07-01', 'cost_report_to_invoice', 3)
     ) as t (provider_name, billing_account_id, billing_period_start_date, layer_type, line_count);
 
-    -- Exported: calls of 0.254 and 0.002, 72 less 0.25 of unused capacity: 72.006 in all. The first line bills 20.5 for
-    -- calls, the other is itself; 20.5 less 72.006 is the cause.
+    -- Exported: calls of 0.254 and 0.002, 84 less 0.25 of unused capacity: 84.006 in all. The first line bills 20.5 for
+    -- calls, the other is itself; 20.5 less 84.006 is the cause.
     create table marts.dim_commitments as select 'pool' as commitment_id, 'openai' as provider_name;
     alter table marts.fct_capacity_hours add column idle_cost_usd decimal(28, 9);
     update marts.fct_capacity_hours set idle_cost_usd = cost_usd - used_cost_usd;
@@ -244,9 +244,9 @@ LEDGER = """
     from (values
         ('calls', timestamptz '2026-07-01 00:00:00+00', 'july', 'calls', 20.5, 0.254),
         ('calls', timestamptz '2026-07-02 00:00:00+00', null, null, 0, 0.002),
-        ('unused_capacity', timestamptz '2026-07-01 00:00:00+00', null, null, 0, 71.75),
+        ('unused_capacity', timestamptz '2026-07-01 00:00:00+00', null, null, 0, 83.75),
         ('line', timestamptz '2026-07-01 00:00:00+00', 'july', 'tax', 0.02022672899, 0.02022672899),
-        ('cause', timestamptz '2026-07-01 00:00:00+00', null, null, 0, -51.506)
+        ('cause', timestamptz '2026-07-01 00:00:00+00', null, null, 0, -63.506)
     ) as t (x_ChargeOrigin, ChargePeriodStart, InvoiceId, InvoiceDetailId, BilledCost, EffectiveCost);
 """
 

@@ -189,8 +189,8 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         ("company.yaml", CONFIG),
         ("terms.csv", TERMS),
         ("calls.csv", CALLS),
-        ("reference/seed_exchange_rates.csv", EXCHANGE_RATES),
         *((f"reference/{name}.csv", f"{header}\n") for name, header in SEED_HEADERS.items()),
+        ("reference/seed_exchange_rates.csv", EXCHANGE_RATES),
     ):
         (folder / name).write_text(text, encoding="utf-8")
     settings = load_settings(config_path=folder / "company.yaml", state_dir=folder / "state", environ={})

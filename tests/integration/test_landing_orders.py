@@ -34,6 +34,8 @@ OF_BILLS = {
     "marts.rpt_billing_periods",
     "marts.fct_cost_allocations",
     "marts.rpt_showback",
+    "marts.focus_cost_and_usage",
+    "marts.focus_invoice_detail",
 }
 EARLIER, LATER = f"{TUESDAY}", f"{TUESDAY}-corrected"
 

@@ -131,13 +131,39 @@ def test_reference_file_that_the_company_lacks_has_no_rows_unless_it_is_the_same
         assert (seeds / name).read_bytes() == (DEFAULT_REFERENCE_DIR / name).read_bytes()
 
 
-def test_project_is_parsed_once_and_again_when_reference_data_change(settings: Settings):
-    project = DbtProject(settings)
-    parsed_at = project.prepare().stat().st_mtime_ns
+def test_project_is_parsed_once_and_again_when_what_is_parsed_changes(settings: Settings):
+    parsed_at = DbtProject(settings).prepare().stat().st_mtime_ns
     assert DbtProject(settings).prepare().stat().st_mtime_ns == parsed_at
+    other = settings.model_copy(update={"min_priced_call_share": 0.5})
+    assert DbtProject(other).prepare().stat().st_mtime_ns > parsed_at
+
+
+def test_changed_reference_data_are_copied_without_parsing_the_project_again(settings: Settings):
+    project = DbtProject(settings)
+    parsed_at, before = project.prepare().stat().st_mtime_ns, project.fingerprint()
     seed = settings.reference_dir / "seed_budgets.csv"
     seed.write_text(seed.read_text(encoding="utf-8") + "b-1,team,millers,2026-03-01,10\n", encoding="utf-8")
-    assert DbtProject(settings).prepare().stat().st_mtime_ns > parsed_at
+    assert DbtProject(settings).prepare().stat().st_mtime_ns == parsed_at
+    assert (project_dir(settings).parent / "seeds" / "seed_budgets.csv").read_bytes() == seed.read_bytes()
+    assert DbtProject(settings).fingerprint() != before
+
+
+def test_state_directory_may_move(settings: Settings, tmp_path: Path):
+    DbtProject(settings).prepare()
+    moved = settings.model_copy(update={"state_dir": tmp_path / "moved"})
+    settings.state_dir.rename(moved.state_dir)
+    seeds = [node for node in DbtProject(moved).build_folder("resource_type:seed") if node.resource_type == "seed"]
+    assert {node.name for node in seeds if node.is_ok} == {path.stem for path in DEFAULT_REFERENCE_DIR.glob("*.csv")}
+
+
+def test_folder_is_built_with_its_tests_and_nothing_else(settings: Settings):
+    project = DbtProject(settings)
+    whole = project.build(["resource_type:seed"], exclude=["resource_type:unit_test"])
+    part = project.build_folder("resource_type:seed")
+    assert {node.unique_id for node in part} == {node.unique_id for node in whole}
+    assert any(node.resource_type == "test" for node in part)
+    fewer = project.build_folder("resource_type:seed", left_out_tags=["needs_seed_kpis"])
+    assert {node.unique_id for node in fewer} < {node.unique_id for node in part}
 
 
 def test_build_reports_every_node_and_leaves_environment_and_file_free(settings: Settings):
