@@ -384,7 +384,9 @@ def _part(manifest: Any, select: str, left_out_tags: frozenset[str]) -> Any:  # 
         unique_id: node
         for unique_id, node in manifest.nodes.items()
         if unique_id in members
-        or (node.resource_type == "test" and members & set(node.depends_on_nodes) and not left_out_tags & set(node.tags))
+        or (
+            node.resource_type == "test" and members & set(node.depends_on_nodes) and not left_out_tags & set(node.tags)
+        )
     }
     sources = {}
     for unique_id in sorted({parent for node in nodes.values() for parent in node.depends_on_nodes} - nodes.keys()):
