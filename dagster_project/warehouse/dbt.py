@@ -369,7 +369,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _part(manifest: Any, select: str, left_out_tags: frozenset[str]) -> Any:  # noqa: ANN401 - dbt ships no types
-    """Give the manifest of a folder: its nodes, the tests that look at them, and what these read, without its own parents."""
+    """Give the manifest of a folder: its nodes, the tests that look at them, and what these read, without parents."""
     from dbt.artifacts.resources import DependsOn  # noqa: PLC0415 - as above
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 - as above
 
