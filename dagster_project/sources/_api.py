@@ -7,6 +7,7 @@ of `_http.py`. A key goes into a header and nowhere else; no message, address or
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
@@ -28,6 +29,7 @@ from dagster_project.sources._http import (
 )
 from dagster_project.sources._json import canonical, exact, member
 
+_MINUTE_SECONDS = 60
 _SAID_LIMIT = 200
 _REFUSED_KEY = frozenset({httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN})
 # Where APIs put the words of a refusal.
@@ -40,7 +42,7 @@ class ApiOptions(BaseModel):
     Attributes:
         url: Address below which its paths are.
         key: Its key, `${NAME}`.
-        requests_per_minute: How many requests at most.
+        requests_per_minute: How many requests at most in any minute.
         max_pages: How many pages an answer may have at most.
         http: Patience and size of one request.
     """
@@ -49,7 +51,7 @@ class ApiOptions(BaseModel):
 
     url: str = Field(exclude=True)
     key: Secret = Field(exclude=True)
-    requests_per_minute: float = Field(default=60, gt=0, exclude=True)
+    requests_per_minute: int = Field(default=60, gt=0, exclude=True)
     max_pages: int = Field(default=10_000, gt=0, exclude=True)
     http: HttpOptions = Field(default=HttpOptions(), exclude=True)
 
@@ -186,7 +188,7 @@ class Api:
         self._headers = headers
         self._secrets = [options.key, *(value for value in headers.values() if isinstance(value, SecretStr))]
         self._sleep = sleep
-        self._next_at = 0.0
+        self._asked_at: deque[float] = deque(maxlen=options.requests_per_minute)
         self._client = httpx2.Client(
             timeout=options.http.timeout_seconds,
             # A redirect could lead the key to another host.
@@ -278,11 +280,12 @@ class Api:
             raise RetryError(f"status {response.status_code} with what is not JSON: {error}") from error
 
     def _pace(self) -> None:
-        """Wait until the next request is allowed."""
-        now = time.monotonic()
-        if now < self._next_at:
-            self._sleep(self._next_at - now)
-        self._next_at = max(now, self._next_at) + 60 / self._options.requests_per_minute
+        """Wait until fewer than the allowed requests lie in the last minute."""
+        at = now = time.monotonic()
+        if len(self._asked_at) == self._asked_at.maxlen:
+            at = max(now, self._asked_at[0] + _MINUTE_SECONDS)
+            self._sleep(at - now)
+        self._asked_at.append(at)
 
     def _url(self, path: str) -> str:
         if "://" not in path:
