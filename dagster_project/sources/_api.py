@@ -41,7 +41,7 @@ class ApiOptions(BaseModel):
 
     Attributes:
         url: Address below which its paths are.
-        key: Its key, `${NAME}`.
+        key: Its key, `${NAME}`; None where it asks for none.
         requests_per_minute: How many requests at most in any minute.
         max_pages: How many pages an answer may have at most.
         http: Patience and size of one request.
@@ -50,7 +50,7 @@ class ApiOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(exclude=True)
-    key: Secret = Field(exclude=True)
+    key: Secret | None = Field(default=None, exclude=True)
     requests_per_minute: int = Field(default=60, gt=0, exclude=True)
     max_pages: int = Field(default=10_000, gt=0, exclude=True)
     http: HttpOptions = Field(default=HttpOptions(), exclude=True)
@@ -185,8 +185,8 @@ class Api:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._options = options
-        self._headers = headers
-        self._secrets = [options.key, *(value for value in headers.values() if isinstance(value, SecretStr))]
+        given = (options.key, *headers.values())
+        self._secrets = [value for value in given if isinstance(value, SecretStr)]
         self._sleep = sleep
         self._asked_at: deque[float] = deque(maxlen=options.requests_per_minute)
         self._client = httpx2.Client(
@@ -301,10 +301,7 @@ class Api:
     def _refusal(self, response: httpx2.Response, what: str, content: bytes) -> str:
         said = self._said(content)
         if response.status_code in _REFUSED_KEY:
-            given = [value for value in self._headers.values() if isinstance(value, SecretStr)]
-            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in given)) or secret_origin(
-                self._options.key
-            )
+            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in self._secrets)) or "`key`"
             return (
                 f"{what}: status {response.status_code}{said}, expected the key to be accepted. "
                 f"Set {origins} to a key that may read this."

@@ -42,6 +42,7 @@ def _api(server: ApiServer, slept: _Slept | None = None, **more: Any) -> Api:  #
     given = EnvironmentText.of(KEY, ("VENDOR_ADMIN_KEY",))
     content = {"url": server.url, "key": given, "http": QUICK, "requests_per_minute": 10**9, **more}
     options = ApiOptions.model_validate(content)
+    assert options.key is not None
     return Api(options, {"Authorization": bearer(options.key)}, sleep=slept if slept is not None else _Slept())
 
 
@@ -252,6 +253,15 @@ def test_a_query_repeats_the_name_of_a_sequence_and_leaves_out_what_is_none():
         params = query(**{"group_by[]": ["model", "api_key_id"], "limit": 1, "page": None})
         list(api.pages(ApiRequest("v1/things", params), single_page))
     assert server.calls[0].params == {"group_by[]": ["model", "api_key_id"], "limit": ["1"]}
+
+
+def test_an_api_may_ask_for_no_key():
+    options = ApiOptions.model_validate({"url": "http://127.0.0.1", "http": QUICK})
+    with api_server({"/v1/things": lambda _: reply({}, 401)}) as server:
+        asked = Api(options.model_copy(update={"url": server.url}), {})
+        with asked as api, pytest.raises(PermanentSourceError, match="Set `key` to a key that may read this"):
+            api.ask(ApiRequest("v1/things"))
+    assert "authorization" not in server.calls[0].headers
 
 
 class _WithSecret(BaseModel):
