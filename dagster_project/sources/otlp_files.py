@@ -426,8 +426,8 @@ def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
         yield collected.batch()
 
 
-def _read(options: OtlpFilesOptions, _: PullContext) -> Iterator[InputPull]:
-    return file_inputs(options, _read_file)
+def _read(options: OtlpFilesOptions, context: PullContext) -> Iterator[InputPull]:
+    return file_inputs(options, context, _read_file)
 
 
 connector = Connector(
