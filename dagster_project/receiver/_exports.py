@@ -57,7 +57,9 @@ def line_of(
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise RefusedExportError(400, f"the body is not shaped as an OTLP trace export: {error!r}") from error
     if len(line) > LINE_LIMIT_BYTES:
-        raise RefusedExportError(413, f"the export is {len(line):,} bytes of JSON, expected {LINE_LIMIT_BYTES:,} at most")
+        raise RefusedExportError(
+            413, f"the export is {len(line):,} bytes of JSON, expected {LINE_LIMIT_BYTES:,} at most"
+        )
     return line
 
 
@@ -70,7 +72,9 @@ def _decompressed(body: bytes, encoding: str, limit_bytes: int) -> bytes:
     except zlib.error as error:
         raise RefusedExportError(400, f"the body is not gzip: {error}") from error
     if len(content) > limit_bytes:
-        raise RefusedExportError(413, f"the body is more than {limit_bytes:,} bytes when decompressed; send less at once")
+        raise RefusedExportError(
+            413, f"the body is more than {limit_bytes:,} bytes when decompressed; send less at once"
+        )
     if not decompressor.eof or decompressor.unused_data:
         raise RefusedExportError(400, "the body is not one whole gzip stream")
     return content
@@ -156,9 +160,7 @@ def _span(span: Any) -> dict[str, Any]:  # noqa: ANN401 - generated class
 
 
 def _attributes(attributes: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - generated class
-    return [
-        {"key": item.key, "value": {} if is_content(item.key) else _value(item.value)} for item in attributes
-    ]
+    return [{"key": item.key, "value": {} if is_content(item.key) else _value(item.value)} for item in attributes]
 
 
 def _value(value: Any) -> dict[str, Any]:  # noqa: ANN401 - generated class

@@ -122,9 +122,13 @@ class Receiver:
         if token is not None:
             expected = f"Bearer {token.get_secret_value()}"
             if not hmac.compare_digest(headers.get("authorization", "").encode(), expected.encode()):
-                raise RefusedExportError(401, "expected the header `Authorization: Bearer <token>` with the right token")
+                raise RefusedExportError(
+                    401, "expected the header `Authorization: Bearer <token>` with the right token"
+                )
         if content_type not in (_exports.PROTOBUF, _exports.JSON):
-            raise RefusedExportError(415, f"Content-Type {content_type!r}, expected {_exports.PROTOBUF} or {_exports.JSON}")
+            raise RefusedExportError(
+                415, f"Content-Type {content_type!r}, expected {_exports.PROTOBUF} or {_exports.JSON}"
+            )
         if headers.get("content-encoding", "identity") not in ("identity", "gzip"):
             raise RefusedExportError(415, f"Content-Encoding {headers['content-encoding']!r}, expected gzip or none")
 
