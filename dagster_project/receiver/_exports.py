@@ -7,6 +7,7 @@ wrong with a span is judged, and kept with its reason, where the line is pulled.
 import base64
 import math
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -165,20 +166,28 @@ def _attributes(attributes: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - gene
 
 def _value(value: Any) -> dict[str, Any]:  # noqa: ANN401 - generated class
     kind = value.WhichOneof("value")
-    match kind:
-        case "string_value":
-            return {"stringValue": value.string_value}
-        case "int_value":
-            return {"intValue": str(value.int_value)}
-        case "bool_value":
-            return {"boolValue": value.bool_value}
-        case "double_value":
-            number = value.double_value
-            return {"doubleValue": number if math.isfinite(number) else str(number)}
-        case "array_value":
-            return {"arrayValue": {"values": [_value(item) for item in value.array_value.values]}}
-        case "kvlist_value":
-            return {"kvlistValue": {"values": _attributes(value.kvlist_value.values)}}
-        case "bytes_value":
-            return {"bytesValue": base64.b64encode(value.bytes_value).decode()}
-    return {}
+    if kind is None:
+        return {}
+    name, written = _VALUES.get(kind, (kind, str))
+    return {name: written(getattr(value, kind))}
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401 - text, or true or false
+    return value
+
+
+def _number(value: float) -> float | str:
+    """Give what JSON has no number for as the text that protobuf's JSON has for it."""
+    return value if math.isfinite(value) else str(value)
+
+
+# Kind of a protobuf value -> (its name in OTLP/JSON, what writes it).
+_VALUES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "string_value": ("stringValue", _same),
+    "bool_value": ("boolValue", _same),
+    "int_value": ("intValue", str),
+    "double_value": ("doubleValue", _number),
+    "bytes_value": ("bytesValue", lambda value: base64.b64encode(value).decode()),
+    "array_value": ("arrayValue", lambda value: {"values": [_value(item) for item in value.values]}),
+    "kvlist_value": ("kvlistValue", lambda value: {"values": _attributes(value.values)}),
+}

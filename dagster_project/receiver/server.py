@@ -6,14 +6,16 @@ decompressed and decoded. Exports that arrive together share one write to the di
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import signal
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import orjson
 import uvicorn
 import zstandard
 from filelock import FileLock, Timeout
@@ -75,7 +77,7 @@ class Receiver:
         self._disk = ThreadPoolExecutor(1, "otlp-disk")
         self._compressor = zstandard.ZstdCompressor(level=1)
 
-    async def __aenter__(self) -> "Receiver":
+    async def __aenter__(self) -> Self:
         await self._on_disk(self._spool.recover)
         self._writer = asyncio.create_task(self._write())
         return self
@@ -188,10 +190,8 @@ class Receiver:
         """Write what waits, all of it at once, and publish files that are due, until the receiver stops."""
         while not (self._is_stopping and not self._waiting):
             due_seconds = await self._on_disk(self._spool.seconds_until_due)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), due_seconds)
-            except TimeoutError:
-                pass
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             await self._write_batch(batch)
@@ -244,8 +244,6 @@ async def _read_body(receive: _Receive, limit_bytes: int) -> bytes:
 def _body(message: str, *, is_json: bool) -> bytes:
     """Write the answer: an empty ExportTraceServiceResponse, or a google.rpc.Status with the message."""
     if is_json:
-        import orjson  # noqa: PLC0415 - as its neighbour
-
         return orjson.dumps({"message": message} if message else {})
     if not message:
         return b""
@@ -280,7 +278,7 @@ def receive(
     try:
         lock.acquire()
     except Timeout:
-        msg = f"Started a receiver for {folder}: another one writes there, expected none. Stop it, or name another source."
+        msg = f"Started a receiver for {folder}: another one writes there, expected none. Stop it, or name another."
         raise ConfigurationError(msg) from None
     with lock:
         asyncio.run(_serve(folder, options, hash_key, on_ready, keep_user_ids=keep_user_ids))

@@ -1,6 +1,6 @@
 """What OTLP spans may hold that is not stored: prompts and completions, and who the user is.
 
-The names are those of OpenTelemetry's GenAI conventions, of OpenInference, and of emitters that have names of their own.
+The names are those of OpenTelemetry's GenAI conventions, of OpenInference, and of emitters with names of their own.
 """
 
 from functools import lru_cache

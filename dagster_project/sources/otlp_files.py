@@ -229,7 +229,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class OtlpFilesOptions(FileSourceOptions):
-    """Options of OTLP/JSON trace files: where they are, and how they come there when `tokenledger receive` writes them."""
+    """Options of OTLP/JSON trace files: where they are, and what `tokenledger receive` serves that writes them."""
 
     receiver: ReceiverOptions | None = Field(default=None, exclude=True)
 
