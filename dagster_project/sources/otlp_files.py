@@ -7,7 +7,9 @@ never stored, and they are taken out of rejected spans as well. Events and links
 not JSON cannot be searched for content, so it is kept as it came.
 """
 
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -165,8 +167,10 @@ SPOOL_PATTERN = "*.jsonl.zst"
 # Small batches keep few Python objects alive: the garbage collector's walks over them cost more than the
 # parsing.
 _BATCH_SPANS = 4_096
+_COLLECTED_OBJECTS = 50_000
 _INT64_LIMIT = 2**63
 _INT32_LIMIT = 2**31
+_INT32_DIGITS = 10
 _EARLIEST_NS = 86_400 * 10**9
 _LATEST_NS = 7_258_118_400 * 10**9
 
@@ -256,6 +260,8 @@ class OtlpFilesOptions(FileSourceOptions):
 
 def _whole(value: Any, limit: int = _INT64_LIMIT) -> int:  # noqa: ANN401 - JSON
     if isinstance(value, str):
+        if value.isdecimal() and len(value) < _INT32_DIGITS:
+            return int(value)
         if not value.strip().lstrip("+-").isdecimal():
             msg = "is text, expected a whole number"
             raise ValueError(msg)
@@ -337,6 +343,8 @@ _ATTRIBUTES: dict[str, tuple[int, _Reader]] = {
     "tokenledger.is_spillover": (_PLACE["tokenledger_is_spillover"], _flag),
     _SPILLOVER_HEADER: (_PLACE[_SPILLOVER_HEADER_COLUMN], _header),
 }
+# Most attributes are texts: these are read without more ado.
+_TEXT_PLACES = {name: place for name, (place, read) in _ATTRIBUTES.items() if read is _text}
 _ROW_WIDTH = _SCHEMA_WIDTH + len(_RANKED_PLACE)
 _ATTRIBUTES_JSON = _PLACE["attributes_json"]
 _SCOPE_NAME = _PLACE["scope_name"]
@@ -356,6 +364,10 @@ def _fill(row: list[Any], attributes: list[dict[str, Any]]) -> dict[str, Any]:
     for attribute in attributes:
         name = attribute["key"]
         value = attribute.get("value")
+        text_place = _TEXT_PLACES.get(name)
+        if text_place is not None and value and type(text := value.get("stringValue")) is str:
+            row[text_place] = text
+            continue
         known = _ATTRIBUTES.get(name)
         if known is None:
             if not is_content(name) and not is_user(name):
@@ -510,18 +522,30 @@ class _Collected:
         return batch
 
 
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Let the garbage collector walk less often: a line makes thousands of objects without cycles, and drops them."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
     collected = _Collected()
-    for line, is_whole in text_lines(path, input_uri, limit_bytes=LINE_LIMIT_BYTES):
-        record = json_object(line, is_whole=is_whole)
-        if isinstance(record, tuple):
-            collected.reject(*record, line)
-        else:
-            collected.export(record)
-        if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:
+    with _fewer_collections():
+        for line, is_whole in text_lines(path, input_uri, limit_bytes=LINE_LIMIT_BYTES):
+            record = json_object(line, is_whole=is_whole)
+            if isinstance(record, tuple):
+                collected.reject(*record, line)
+            else:
+                collected.export(record)
+            if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:
+                yield collected.batch()
+        if collected.rows or collected.rejects:
             yield collected.batch()
-    if collected.rows or collected.rejects:
-        yield collected.batch()
 
 
 def _read(options: OtlpFilesOptions, context: PullContext) -> Iterator[InputPull]:
