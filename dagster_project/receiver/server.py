@@ -157,12 +157,14 @@ class Receiver:
             del body
             self._held_bytes += len(frame) - held_bytes
             held_bytes = len(frame)
-            await self._written(frame)
+            if frame:
+                await self._written(frame)
         finally:
             self._held_bytes -= held_bytes
 
     def _frame(self, body: bytes, content_type: str, encoding: str) -> bytes:
-        line = _exports.line_of(
+        """Give what is written of an export; nothing when it has no spans."""
+        lines = _exports.lines_of(
             body,
             content_type=content_type,
             encoding=encoding,
@@ -170,7 +172,7 @@ class Receiver:
             hash_key=self._hash_key,
             keep_user_ids=self._keep_user_ids,
         )
-        return self._compressor.compress(line)
+        return self._compressor.compress(lines) if lines else b""
 
     # ---- writing
 

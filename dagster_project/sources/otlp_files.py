@@ -206,8 +206,8 @@ class ReceiverOptions(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=4318, ge=0, le=65535)
     token: Secret | None = None
-    max_request_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
-    max_decompressed_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_request_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_decompressed_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     max_pending_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
     body_seconds: float = Field(default=30, gt=0)
     file_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
