@@ -24,9 +24,7 @@ from dagster_project.errors import ConfigurationError
 from dagster_project.receiver import _exports
 from dagster_project.receiver._exports import RefusedExportError
 from dagster_project.receiver._spool import Spool
-from dagster_project.sources.otlp_files import ReceiverOptions
-
-TRACES_PATH = "/v1/traces"
+from dagster_project.sources.otlp_files import TRACES_PATH, ReceiverOptions
 
 _RETRY_SECONDS = 1
 _RETRY_WHEN_DISK_FAILS_SECONDS = 30

@@ -17,11 +17,13 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.receiver import _spool
-from dagster_project.sources._connector import hashed_user
+from dagster_project.sources._connector import PullContext, hashed_user
+from dagster_project.sources.otlp_files import OtlpFilesOptions, connector
 from dagster_project.warehouse.landing import Landing
 from tests.receiver.serving import Live, exporter_to, receiving, spans_of_the_sdk
-from tests.sources.pulling import FIXTURES, Pulled, pull
+from tests.sources.pulling import FIXTURES, NOW, Pulled, pull
 
 EXPORT = (FIXTURES / "otlp" / "traces.jsonl").read_bytes().splitlines()[0]
 PROMPT = "SECRET of the prompt"
@@ -240,6 +242,24 @@ def test_pulls_go_on_meanwhile(tmp_path: Path):
             while len(list(live.folder.glob("*.zst"))) < count and time.monotonic() < deadline:
                 time.sleep(0.01)
             assert _span_ids(live.pulled(tmp_path)) == [f"{index + 1:016x}" for index in range(count)]
+
+
+def test_a_source_is_checked_by_an_empty_export(tmp_path: Path):
+    context = PullContext(NOW, tmp_path)
+
+    def options(token: str) -> OtlpFilesOptions:
+        receiver = {"port": int(live.url.split(":")[2].split("/")[0]), "token": token}
+        path = str(live.folder / "*.jsonl.zst")
+        return OtlpFilesOptions.model_validate(
+            {"name": "live", "kind": "otlp_files", "path": path, "receiver": receiver}
+        )
+
+    with receiving(tmp_path / "spool", token="right") as live:  # noqa: S106 - of the test
+        assert "answers; 0 files to read" in str(connector.check(options("right"), context))  # type: ignore[misc]
+        with pytest.raises(PermanentSourceError, match="status 401"):
+            connector.check(options("wrong"), context)  # type: ignore[misc]
+    with pytest.raises(TransientSourceError, match="Start `tokenledger receive live`"):
+        connector.check(options("right"), context)  # type: ignore[misc]
 
 
 # ---- the command
