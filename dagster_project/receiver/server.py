@@ -26,8 +26,8 @@ from dagster_project.receiver._exports import RefusedExportError
 from dagster_project.receiver._spool import Spool
 from dagster_project.sources.otlp_files import TRACES_PATH, ReceiverOptions
 
+# Exporters of SDKs give up when they are told to wait beyond their own patience, ten seconds by default.
 _RETRY_SECONDS = 1
-_RETRY_WHEN_DISK_FAILS_SECONDS = 30
 _STOP_SECONDS = 30
 _OK = 200
 
@@ -38,11 +38,7 @@ _Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class _BusyError(Exception):
-    """The export may succeed later; `seconds` says when to try again."""
-
-    def __init__(self, message: str, seconds: int) -> None:
-        super().__init__(message)
-        self.seconds = seconds
+    """The export may succeed later."""
 
 
 class _GoneError(Exception):
@@ -102,7 +98,7 @@ class Receiver:
             status, message = error.status, str(error)
         except _BusyError as error:
             status, message = 503, str(error)
-            more = {"retry-after": str(error.seconds)}
+            more = {"retry-after": str(_RETRY_SECONDS)}
         except _GoneError:
             return
         body = _body(message, is_json=content_type == _exports.JSON)
@@ -140,7 +136,7 @@ class Receiver:
         if held_bytes > limit_bytes:
             raise RefusedExportError(413, f"the body is {held_bytes:,} bytes, expected {limit_bytes:,} at most")
         if self._held_bytes + held_bytes > self._options.max_pending_bytes:
-            raise _BusyError("too much is waiting to be written; send it again later", _RETRY_SECONDS)
+            raise _BusyError("too much is waiting to be written; send it again later")
         self._held_bytes += held_bytes
         try:
             try:
@@ -177,14 +173,14 @@ class Receiver:
     async def _written(self, frame: bytes) -> None:
         """Wait until a frame is on the disk."""
         if self._is_stopping:
-            raise _BusyError("the receiver is stopping; send it again", _RETRY_SECONDS)
+            raise _BusyError("the receiver is stopping; send it again")
         future = asyncio.get_running_loop().create_future()
         self._waiting.append((frame, future))
         self._wake.set()
         try:
             await future
         except OSError as error:
-            raise _BusyError(f"the spool cannot be written: {error}", _RETRY_WHEN_DISK_FAILS_SECONDS) from error
+            raise _BusyError(f"the spool cannot be written: {error}") from error
 
     async def _write(self) -> None:
         """Write what waits, all of it at once, and publish files that are due, until the receiver stops."""

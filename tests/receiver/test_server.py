@@ -213,7 +213,7 @@ def test_what_is_not_on_the_disk_is_not_confirmed(tmp_path: Path, monkeypatch: p
     with receiving(tmp_path / "spool") as live:
         monkeypatch.setattr(_spool.os, call, failing)
         answer = live.post(_export(1))
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         monkeypatch.undo()
         assert live.post(_export(2)).status_code == 200
     assert _span_ids(live.pulled(tmp_path)) == [f"{2:016x}"]
