@@ -4,6 +4,7 @@ The names are those of OpenTelemetry's GenAI conventions, of OpenInference, and 
 """
 
 from functools import lru_cache
+from typing import Any
 
 from dagster_project.sources._connector import hashed_user
 
@@ -47,7 +48,7 @@ def is_user(name: str) -> bool:
     return name.startswith(_USER_PREFIXES)
 
 
-def with_pseudonym(attributes: list[dict[str, object]], key: bytes | None) -> list[dict[str, object]]:
+def with_pseudonym(attributes: list[dict[str, Any]], key: bytes | None) -> list[dict[str, Any]]:
     """Put a pseudonym in the place of what tells who the user is.
 
     Args:
@@ -56,7 +57,7 @@ def with_pseudonym(attributes: list[dict[str, object]], key: bytes | None) -> li
     """
     kept = [item for item in attributes if not is_user(str(item["key"]))]
     if key is not None and len(kept) < len(attributes):
-        texts = {item["key"]: next(iter(item["value"].values()), None) for item in attributes if item.get("value")}  # type: ignore[attr-defined]
+        texts = {item["key"]: next(iter(item["value"].values()), None) for item in attributes if item.get("value")}
         user = next((texts[name] for name in USER_ATTRIBUTES if texts.get(name)), None)
         if user is not None:
             kept.append({"key": USER_PSEUDONYM_ATTRIBUTE, "value": {"stringValue": hashed_user(str(user), key)}})
