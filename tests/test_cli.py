@@ -34,7 +34,7 @@ def _options(company: SmallCompany) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["run", "demo", "query", "explain"]),
+        (["--help"], ["run", "demo", "query", "explain", "receive"]),
         (["run", "--help"], ["--state-dir", "--config", "--json"]),
         (["query", "--help"], ["SQL"]),
     ],

@@ -33,8 +33,9 @@ from dagster_project.sources._connector import (
     Reject,
     Secret,
     SourceOptions,
+    StorageOptions,
 )
-from dagster_project.sources._files import UTF8_MARK, file_input, open_bytes, refuse_utf16
+from dagster_project.sources._files import UTF8_MARK, inputs_at, open_bytes, refuse_utf16
 from dagster_project.sources._json import exact
 from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
 
@@ -112,6 +113,7 @@ class ReportOptions(SourceOptions):
     """
 
     path: FilePatternField | None = None
+    storage: StorageOptions = Field(default={}, exclude=True)
     api: ReportApi | None = None
     billing_account_id: str = Field(min_length=1)
 
@@ -183,8 +185,7 @@ class Report:
         """List the files of a report, or its days, as inputs."""
         read = partial(self._read, options)
         if options.path is not None:
-            for input_uri, path in options.path.files():
-                yield file_input(path, input_uri, read)
+            yield from inputs_at(options.path, options.storage, context, read)
         if options.api is None:
             return
         with Api(options.api, self.headers(options.api)) as api:

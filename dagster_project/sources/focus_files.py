@@ -199,7 +199,7 @@ def _options_for(path: Path, options: FocusFilesOptions) -> FocusFilesOptions:
     return options.model_copy(update={"format": "parquet"})
 
 
-def _read(options: FocusFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: FocusFilesOptions, context: PullContext) -> Iterator[InputPull]:
     null_words = tuple(dict.fromkeys([*_NULL_WORDS, *options.null_words]))
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
@@ -229,7 +229,7 @@ def _read(options: FocusFilesOptions, _: PullContext) -> Iterator[InputPull]:
             raw.columns[_OTHERS] = attributes_json(raw, others, null_words)
             yield typed_batch(raw, CHARGES, mapping, TimestampOptions(), input_uri)
 
-    return file_inputs(options, read)
+    return file_inputs(options, context, read)
 
 
 # No column of a file can have this name: it is not text that a header could hold.
