@@ -6,6 +6,7 @@ of `_http.py`. A key goes into a header and nowhere else; no message, address or
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,16 +31,17 @@ from dagster_project.sources._json import canonical, exact, member
 
 _SAID_LIMIT = 200
 _REFUSED_KEY = frozenset({httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN})
+_THROTTLED = re.compile(rb'"__type" ?: ?"[^"]*(Throttl|LimitExceeded|TooManyRequests)')
+_THROTTLED_WITHIN = 1024
 # Where APIs put the words of a refusal.
 _REASONS = ("error.message", "message", "error", "detail")
 
 
-class ApiOptions(BaseModel):
+class EndpointOptions(BaseModel):
     """How an API is reached. None of it decides how an answer is read.
 
     Attributes:
         url: Address below which its paths are.
-        key: Its key, `${NAME}`.
         requests_per_minute: How many requests at most.
         max_pages: How many pages an answer may have at most.
         http: Patience and size of one request.
@@ -48,7 +50,6 @@ class ApiOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(exclude=True)
-    key: Secret = Field(exclude=True)
     requests_per_minute: float = Field(default=60, gt=0, exclude=True)
     max_pages: int = Field(default=10_000, gt=0, exclude=True)
     http: HttpOptions = Field(default=HttpOptions(), exclude=True)
@@ -67,6 +68,16 @@ class ApiOptions(BaseModel):
             msg = "expected an http:// or https:// address without user, password and query"
             raise ValueError(msg)
         return value.rstrip("/")
+
+
+class ApiOptions(EndpointOptions):
+    """How an API that asks for a key is reached.
+
+    Attributes:
+        key: Its key, `${NAME}`.
+    """
+
+    key: Secret = Field(exclude=True)
 
 
 @dataclass(frozen=True)
@@ -172,22 +183,28 @@ class Api:
     Args:
         options: Where it is, and the limits.
         headers: Its headers; a secret is given as such and is never shown.
+        auth: How each request is signed, or gets a token that has to be fetched, where no header does.
         sleep: How to wait.
     """
 
     def __init__(
         self,
-        options: ApiOptions,
+        options: EndpointOptions,
         headers: Mapping[str, str | SecretStr],
         *,
+        auth: httpx2.Auth | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._options = options
-        self._headers = headers
-        self._secrets = [options.key, *(value for value in headers.values() if isinstance(value, SecretStr))]
+        keys = [value for _, value in options if isinstance(value, SecretStr)]
+        sent = [value for value in headers.values() if isinstance(value, SecretStr)]
+        self._secrets = [*keys, *sent]
+        # Whose words a refusal names: the header's, which may be of one key of several.
+        self._given = sent or keys
         self._sleep = sleep
         self._next_at = 0.0
         self._client = httpx2.Client(
+            auth=auth,
             timeout=options.http.timeout_seconds,
             # A redirect could lead the key to another host.
             follow_redirects=False,
@@ -268,6 +285,9 @@ class Api:
         with self._client.stream(request.method, url, params=params, content=body, headers=headers) as response:
             raise_if_busy(response)
             content = b"".join(whole_content(response, what, self._options.http))
+            # AWS throttles with a status that others keep for wrong requests.
+            if response.status_code == httpx2.codes.BAD_REQUEST and _THROTTLED.search(content[:_THROTTLED_WITHIN]):
+                raise RetryError(f"status {response.status_code}, throttled")
             if not response.is_success:
                 raise PermanentSourceError(self._refusal(response, what, content))
             links = {name: str(link.get("url", "")) for name, link in response.links.items()}
@@ -297,10 +317,7 @@ class Api:
     def _refusal(self, response: httpx2.Response, what: str, content: bytes) -> str:
         said = self._said(content)
         if response.status_code in _REFUSED_KEY:
-            given = [value for value in self._headers.values() if isinstance(value, SecretStr)]
-            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in given)) or secret_origin(
-                self._options.key
-            )
+            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in self._given)) or "`key`"
             return (
                 f"{what}: status {response.status_code}{said}, expected the key to be accepted. "
                 f"Set {origins} to a key that may read this."

@@ -1,30 +1,43 @@
 """What the sources of bought capacity share: how busy it was, and which units are deployed.
 
-Azure, AWS, Google and Prometheus answer in pages of JSON; a file holds one page, a list of pages, or a page per line. A
-kind turns a page into findings, each of which becomes a record of `measurements` or of `deployments`, or a reject. What a
-measurement means for cost is the warehouse's business.
+Azure, AWS, Google and Prometheus answer in pages of JSON; a file holds one page, a list of pages, or a page per line.
+A kind turns a page into findings, each of which becomes a record of `measurements` or of `deployments`, or a reject.
+What a measurement means for cost is the warehouse's business.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import Field, model_validator
 
-from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, Reject
-from dagster_project.sources._files import open_bytes, text_lines
+from dagster_project.sources._api import EndpointOptions
+from dagster_project.sources._connector import (
+    UTC_TIMESTAMP,
+    Batch,
+    Entity,
+    FilePatternField,
+    InputPull,
+    PullContext,
+    Reject,
+    SourceOptions,
+)
+from dagster_project.sources._files import file_input, open_bytes, text_lines
 from dagster_project.sources._reports import ResultError, pages_of
+from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
 
 MEASURES = (
     "utilization_share", "utilization_percent", "input_tokens", "cache_read_tokens", "output_tokens", "work_tokens",
 )  # fmt: skip
-"""What a measurement may say of a deployment, each record one of them: the busy share of an instance at an instant, or the
-tokens of the period that begins at it, as counted (`input_tokens` without what was read from a cache) or already weighted
-to input-token equivalents (`work_tokens`)."""
+"""What a measurement may say of a deployment, each record one of them: the busy share of an instance at an instant, or
+the tokens of the period that begins at it, as counted (`input_tokens` without what was read from a cache) or already
+weighted to input-token equivalents (`work_tokens`)."""
 
 MEASUREMENTS = Entity(
     name="measurements",
@@ -70,9 +83,88 @@ DEPLOYMENTS = Entity(
     day_column="observed_at",
     may_be_empty=True,
 )
-"""Units that a deployment holds. Of a snapshot (`is_snapshot`) the rows of one `observed_at` are all that was there, and
-hold until the source's next one; a row without a deployment says that there was none. Of an inventory each row holds from
-`starts_at` to `ends_at`, and `observed_at` is its start."""
+"""Units that a deployment holds. Of a snapshot (`is_snapshot`) the rows of one `observed_at` are all that was there,
+and hold until the source's next one; a row without a deployment says that there was none. Of an inventory each row
+holds from `starts_at` to `ends_at`, and `observed_at` is its start."""
+
+
+class CapacityApiOptions(EndpointOptions):
+    """How a provider's API is asked about capacity, day by day.
+
+    Attributes:
+        start_date: First UTC day to ask for.
+        lookback_hours: How long after its end a day may still get records.
+    """
+
+    start_date: date = Field(exclude=True)
+    lookback_hours: float = Field(default=6, ge=0, exclude=True)
+
+
+class CapacityOptions(SourceOptions):
+    """Options of a source of bought capacity: files of an API's answers, or the API.
+
+    Attributes:
+        path: The files.
+        api: Where and since when to ask.
+    """
+
+    path: FilePatternField | None = None
+    api: CapacityApiOptions | None = None
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> "CapacityOptions":
+        if (self.path is None) == (self.api is None):
+            msg = "expected either `path` (files) or `api` (asked), and not both"
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an API is asked.
+
+    Attributes:
+        address: Its public address.
+        ask: Gives the pages of a day.
+        is_present_only: Whether it tells the present only, so that no past day can be asked for.
+        retention: How long after its start the API can still be asked for a day; None for always.
+    """
+
+    address: str
+    ask: Callable[[Window], Iterable[Any]]
+    is_present_only: bool = False
+    retention: timedelta | None = None
+
+
+def file_inputs_of(options: CapacityOptions, read: Callable[[Path, str], Iterator[Batch]]) -> Iterator[InputPull]:
+    """List a source's files as inputs; none when it is asked."""
+    for input_uri, path in options.path.files() if options.path else ():
+        yield file_input(path, input_uri, read)
+
+
+def asked_inputs(
+    options: CapacityOptions,
+    context: PullContext,
+    questions: Iterable[Question],
+    read: Callable[[Path, str], Iterator[Batch]],
+) -> Iterator[InputPull]:
+    """List the days that an API is to be asked for as inputs, question by question."""
+    api = options.api
+    if api is None:
+        return
+    for question in questions:
+        lookback = timedelta() if question.is_present_only else timedelta(hours=api.lookback_hours)
+        source = WindowedSource(options.name, question.address, lookback, question.retention)
+        today = context.now.astimezone(UTC).date()
+        first = max(api.start_date, today) if question.is_present_only else api.start_date
+        yield from window_inputs(source, context, days(first, context.now), question.ask, read)
+
+
+def observed(pages: Iterable[Mapping[str, Any]], window: Window) -> Iterator[Mapping[str, Any]]:
+    """Date the pages of a list of what there is: it is a snapshot of the day."""
+    for page in pages:
+        yield {**page, "observed_at": window.start_at.isoformat()}
+
 
 _BATCH_ROWS = 16_384
 _LINE_LIMIT_BYTES = 256 * 1024 * 1024
@@ -193,7 +285,9 @@ class _Collector:
 
     def batch(self) -> Batch:
         schema = self._entity.schema
-        records = pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names} for row in self._rows], schema)
+        records = pa.RecordBatch.from_pylist(
+            [{name: row.get(name) for name in schema.names} for row in self._rows], schema
+        )
         batch = Batch(
             self._entity.name, records, pa.array(self._indices, pa.int64()), self.rows_read, tuple(self._rejects)
         )
@@ -214,8 +308,8 @@ def instant(value: object, name: str) -> datetime:
         if isinstance(value, str):
             read = datetime.fromisoformat(value)
             return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+            return datetime.fromtimestamp(float(value), UTC)
     except (ValueError, OverflowError, OSError):
         pass
     code = "value_missing" if value is None else "value_unparsable"
@@ -229,7 +323,9 @@ def number(value: object, name: str) -> float:
         ResultError: it is none, NaN for instance, with which Prometheus says that there is no value.
     """
     try:
-        read = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        read = (
+            float(value) if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool) else math.nan
+        )
     except ValueError:
         read = math.nan
     if not math.isfinite(read):
@@ -244,12 +340,13 @@ def whole(value: object, name: str) -> int:
     Raises:
         ResultError: it is none.
     """
-    read = number(value, name)
-    exact = int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdigit() else int(read)
-    if read != exact or abs(exact) >= _INT64_LIMIT:
+    read: float | int = number(value, name)
+    if isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdigit()):
+        read = int(value)
+    if read != int(read) or abs(read) >= _INT64_LIMIT:
         code = "value_unparsable"
         raise ResultError(code, f"{name} {value!r} is not a whole number of 64 bits")
-    return exact
+    return int(read)
 
 
 def present(value: object, name: str) -> str:
@@ -264,12 +361,22 @@ def present(value: object, name: str) -> str:
     raise ResultError(code, f"{name} is empty, expected a name")
 
 
-def member(page: Mapping[str, Any], *names: str) -> Any:  # noqa: ANN401 - JSON
+def member(content: object, *names: str) -> Any:  # noqa: ANN401 - JSON
     """Give a member of members; None when one of them is absent."""
-    value: Any = page
+    value: Any = content
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+def unreadable(reason: str) -> Mapping[str, Any]:
+    """Refuse a series whose shape is none of the kind's.
+
+    Raises:
+        ResultError: always.
+    """
+    code = "series_unknown"
+    raise ResultError(code, reason)
 
 
 def attributes(values: Mapping[str, Any], known: Iterable[str] = ()) -> str | None:

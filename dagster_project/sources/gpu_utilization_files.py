@@ -40,7 +40,9 @@ class GpuUtilizationFilesOptions(MappedTableOptions):
             msg = f"{', '.join(sorted(missing))} must be mapped to a column of the file or be constant"
             raise ValueError(msg)
         if len(given & set(_SHARES)) != 1 or given & (set(MEASURES) - set(_SHARES)):
-            msg = f"exactly one of {' and '.join(_SHARES)} must be mapped to a column of the file, and no count of tokens"
+            msg = (
+                f"exactly one of {' and '.join(_SHARES)} must be mapped to a column of the file, and no count of tokens"
+            )
             raise ValueError(msg)
         return self
 

@@ -1,7 +1,7 @@
 """Inventories of instances and deployments: CSV, Parquet or JSON Lines with one per record, mapped by name.
 
-A record says which deployment an instance, or a group of `allocated_units` instances, is part of, and from when to when; one
-without an end still runs. What a deployment holds at a time is the sum of its records.
+A record says which deployment an instance, or a group of `allocated_units` instances, is part of, and from when to
+when; one without an end still runs. What a deployment holds at a time is the sum of its records.
 """
 
 from collections.abc import Iterator

@@ -1,25 +1,74 @@
 """Vertex AI's provisioned throughput by Cloud Monitoring: tokens that used it, and the GSUs in force.
 
-The answer is the API's list of time series. `consumed_token_throughput` counts tokens after the burndown rates and after the
-reconciliation of what was estimated, so it is work already weighted; only its `dedicated` part used what is bought.
-`dedicated_gsu_limit` says how many GSUs are in force. A period without a point had no call.
+The answer is the API's list of time series. `consumed_token_throughput` counts tokens after the burndown rates and
+after the reconciliation of what was estimated, so it is work already weighted; only its `dedicated` part used what is
+bought. `dedicated_gsu_limit` says how many GSUs are in force. A period without a point had no call.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from pydantic import Field
+
+from dagster_project.sources._api import Api, ApiRequest, bearer, token_pages
 from dagster_project.sources._capacity import (
     DEPLOYMENTS,
-    MEASUREMENTS,
+    CapacityApiOptions,
+    CapacityOptions,
     Finding,
+    Question,
+    asked_inputs,
     attributes,
+    file_inputs_of,
     instant,
     member,
+    page_batches,
     present,
+    unreadable,
     whole,
 )
+from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
+from dagster_project.sources._cloud_auth import google_token
+from dagster_project.sources._connector import Connector, InputPull, PullContext, Secret
 from dagster_project.sources._reports import ResultError
+from dagster_project.sources._windows import Window
+
+MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True)
+PROVIDER = "google"
+# Cloud Monitoring keeps Google's own metrics for six weeks.
+_RETENTION = timedelta(days=41)
+_PAGE_SIZE = 10_000
+
+
+class GoogleApiOptions(CapacityApiOptions):
+    """How Cloud Monitoring is asked.
+
+    Attributes:
+        url: Its address.
+        project: The project whose metrics are asked for.
+        key: The JSON of a service account's key file, or a token.
+    """
+
+    url: str = Field(default="https://monitoring.googleapis.com", exclude=True)
+    project: str = Field(pattern=r"^[A-Za-z0-9:._-]+$", exclude=True)
+    key: Secret = Field(exclude=True)
+
+
+class VertexGsusOptions(CapacityOptions):
+    """Options of a project's provisioned throughput.
+
+    Attributes:
+        commitment_id: Commitment that the models draw on.
+        deployments: Deployment, as calls name it, by `<location>/<model>`.
+    """
+
+    api: GoogleApiOptions | None = None
+    commitment_id: str | None = None
+    deployments: dict[str, str] = Field(default_factory=dict)
+
 
 _PREFIX = "aiplatform.googleapis.com/publisher/online_serving/"
 CONSUMED = f"{_PREFIX}consumed_token_throughput"
@@ -35,17 +84,12 @@ def _findings(options: "VertexGsusOptions", page: Mapping[str, Any]) -> Iterator
         metric, points = member(item, "metric", "type"), member(item, "points")
         if metric not in {CONSUMED, GSU_LIMIT} or not isinstance(points, list):
             reason = f"{metric} is neither consumed_token_throughput nor dedicated_gsu_limit"
-            yield Finding(MEASUREMENTS, item, partial(_unreadable, reason))
+            yield Finding(MEASUREMENTS, item, partial(unreadable, reason))
             continue
         head = {"metric": item["metric"], "resource": item.get("resource")}
         columns, entity = (_measurement, MEASUREMENTS) if metric == CONSUMED else (_deployment, DEPLOYMENTS)
         for point in points:
             yield Finding(entity, {**head, "points": [point]}, partial(columns, options, head, point))
-
-
-def _unreadable(reason: str) -> Mapping[str, Any]:
-    code = "series_unknown"
-    raise ResultError(code, reason)
 
 
 def _place(head: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -62,21 +106,20 @@ def _deployment_id(options: "VertexGsusOptions", head: Mapping[str, Any]) -> str
 
 
 def _number(point: Mapping[str, Any], name: str) -> int:
-    value = point.get("value")
+    value = member(point, "value")
     kinds = ("int64Value", "doubleValue")
     return whole(next((member(value, kind) for kind in kinds if member(value, kind) is not None), None), name)
 
 
-def _measurement(
-    options: "VertexGsusOptions", head: Mapping[str, Any], point: Mapping[str, Any]
-) -> Mapping[str, Any]:
+def _measurement(options: "VertexGsusOptions", head: Mapping[str, Any], point: Mapping[str, Any]) -> Mapping[str, Any]:
     request_type = member(head, "metric", "labels", "request_type")
     if request_type != "dedicated":
         code = "not_capacity"
         raise ResultError(code, f"request_type is {request_type!r}: only what was 'dedicated' used bought throughput")
     return {
         "deployment_id": _deployment_id(options, head),
-        "instance_id": "deployment",
+        # A model has a series per combination of labels, and all of them add up.
+        "instance_id": "/".join(str(value) for _, value in sorted(member(head, "metric", "labels").items())),
         "work_tokens": _number(point, "consumed_token_throughput"),
         "measured_at": instant(member(point, "interval", "startTime"), "interval.startTime"),
         "attributes_json": attributes(member(head, "metric", "labels"), ("request_type",)),
@@ -88,7 +131,7 @@ def _deployment(options: "VertexGsusOptions", head: Mapping[str, Any], point: Ma
     return {
         "deployment_id": _deployment_id(options, head),
         "commitment_id": options.commitment_id,
-        "provider_name": options.provider_name,
+        "provider_name": PROVIDER,
         "model_id": model,
         "publisher_name": member(head, "resource", "labels", "publisher"),
         "region_id": location,
@@ -97,3 +140,45 @@ def _deployment(options: "VertexGsusOptions", head: Mapping[str, Any], point: Ma
         "is_snapshot": True,
         "observed_at": instant(member(point, "interval", "endTime"), "interval.endTime"),
     }
+
+
+def _asked(api: Api, project: str, window: Window) -> Iterator[Mapping[str, Any]]:
+    dedicated = f'metric.type = "{CONSUMED}" AND metric.labels.request_type = "dedicated"'
+    questions = [(dedicated, "ALIGN_SUM", "300s"), (f'metric.type = "{GSU_LIMIT}"', "ALIGN_MAX", "3600s")]
+    for wanted, aligner, period in questions:
+        params = (
+            ("filter", wanted),
+            ("interval.startTime", window.start_at.isoformat()),
+            ("interval.endTime", window.end_at.isoformat()),
+            ("aggregation.perSeriesAligner", aligner),
+            ("aggregation.alignmentPeriod", period),
+            ("pageSize", str(_PAGE_SIZE)),
+        )
+        request = ApiRequest(f"v3/projects/{project}/timeSeries", params)
+        yield from api.pages(request, token_pages("nextPageToken", "pageToken"))
+
+
+def _api(options: GoogleApiOptions) -> Api:
+    if options.key.get_secret_value().lstrip().startswith("{"):
+        return Api(options, {}, auth=google_token(options.key))
+    return Api(options, {"Authorization": bearer(options.key)})
+
+
+def _read(options: VertexGsusOptions, context: PullContext) -> Iterator[InputPull]:
+    read = partial(page_batches, read=partial(_findings, options), unknown=MEASUREMENTS, others=(DEPLOYMENTS,))
+    yield from file_inputs_of(options, read)
+    if options.api is not None:
+        project = options.api.project
+        with _api(options.api) as api:
+            address = api.address(f"v3/projects/{project}/timeSeries")
+            question = Question(address, partial(_asked, api, project), retention=_RETENTION)
+            yield from asked_inputs(options, context, [question], read)
+
+
+connector = Connector(
+    kind="vertex_gsus",
+    feed="capacity",
+    entities=(MEASUREMENTS, DEPLOYMENTS),
+    options=VertexGsusOptions,
+    read=_read,
+)

@@ -432,7 +432,9 @@ FAILURES: dict[str, str] = {
         for kind in MEASURED_KINDS
         for name, change in {
             **_landing_failures(
-                f"{kind}_measurements", "work_tokens", may_be_empty=kind not in {"gpu_utilization_files", "prometheus_gpus"}
+                f"{kind}_measurements",
+                "work_tokens",
+                may_be_empty=kind not in {"gpu_utilization_files", "prometheus_gpus"},
             ),
             **_dated_failures(f"{kind}_measurements", "measured_at"),
             f"raw__{kind}_measurements_deployment_id_present": _set("deployment_id = null"),
