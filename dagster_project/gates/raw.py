@@ -10,7 +10,20 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
+from dagster_project.sources import (
+    anthropic_costs,
+    anthropic_usage,
+    azure_ptu,
+    bedrock_model_units,
+    gpu_utilization_files,
+    inventory_files,
+    openai_costs,
+    openai_usage,
+    prometheus_gpus,
+    vertex_gsus,
+)
 from dagster_project.sources._capacity import MEASURES
+from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._rates import (
     ALLOWANCES,
     COUNTED_KINDS,
@@ -411,7 +424,7 @@ FOCUS_FILES_CHARGES = Suite(
 
 _COSTS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "line_name", "token_type", "model_name", "service_tier",
-    "amount", "currency", "quantity", "quantity_unit",
+    "amount", "list_amount", "currency", "quantity", "quantity_unit", "attributes_json",
 )  # fmt: skip
 
 
@@ -431,28 +444,34 @@ def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
     )
 
 
-def _costs_suite(kind: str) -> Suite:
+def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
+    """What holds for the fields of an entity that has no columns for all of them."""
+    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
+
+
+def _costs_suite(connector: Connector) -> Suite:
     """What holds for providers' cost reports."""
     return Suite(
         stage="raw",
-        subject=f"{kind}_costs",
-        relation=f"raw.raw_{kind}__costs",
+        subject=f"{connector.kind}_costs",
+        relation=f"raw.raw_{connector.kind}__costs",
         day_column="event_date",
         specs=(
             *_reported("cost report", *_COSTS_COLUMNS),
             _specs.present("amount", why="It is the figure that the invoice will charge."),
             _specs.present("currency", why="An amount without a currency cannot be added."),
+            *_fields_known(connector.entity("costs")),
         ),
     )
 
 
-OPENAI_COSTS_COSTS = _costs_suite("openai_costs")
-ANTHROPIC_COSTS_COSTS = _costs_suite("anthropic_costs")
+OPENAI_COSTS_COSTS = _costs_suite(openai_costs.connector)
+ANTHROPIC_COSTS_COSTS = _costs_suite(anthropic_costs.connector)
 
 _OPENAI_USAGE_BUCKETS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "endpoint_type", "model_name", "service_tier", "is_batch",
     "has_api_keys", "api_key_id", "input_tokens", "input_cached_tokens", "input_cache_write_tokens",
-    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests",
+    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests", "attributes_json",
 )  # fmt: skip
 
 OPENAI_USAGE_BUCKETS = Suite(
@@ -463,13 +482,14 @@ OPENAI_USAGE_BUCKETS = Suite(
     specs=(
         *_reported("usage report", *_OPENAI_USAGE_BUCKETS_COLUMNS),
         _specs.present("endpoint_type", why="The same number counts other units in another endpoint's report."),
+        *_fields_known(openai_usage.BUCKETS),
     ),
 )
 
 _ANTHROPIC_USAGE_BUCKETS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "model_name", "service_tier", "region_id", "speed",
     "has_api_keys", "api_key_id", "uncached_input_tokens", "cache_read_input_tokens", "ephemeral_5m_input_tokens",
-    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests",
+    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests", "attributes_json",
 )  # fmt: skip
 
 ANTHROPIC_USAGE_BUCKETS = Suite(
@@ -477,7 +497,10 @@ ANTHROPIC_USAGE_BUCKETS = Suite(
     subject="anthropic_usage_buckets",
     relation="raw.raw_anthropic_usage__buckets",
     day_column="event_date",
-    specs=_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+    specs=(
+        *_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+        *_fields_known(anthropic_usage.BUCKETS),
+    ),
 )
 
 _KPI_FILES_SCORES_COLUMNS = (
@@ -519,8 +542,10 @@ KPI_FILES_SCORES = Suite(
 _IS_ONE_MEASURE = " + ".join(f"cast({name} is not null as integer)" for name in MEASURES)
 
 
-def _measurements_suite(kind: str, *, may_be_empty: bool = True) -> Suite:
+def _measurements_suite(connector: Connector) -> Suite:
     """What holds for measurements of bought capacity; a provider counts nothing where nothing was called."""
+    kind, entity = connector.kind, connector.entity("measurements")
+    may_be_empty = entity.may_be_empty
     return Suite(
         stage="raw",
         subject=f"{kind}_measurements",
@@ -528,7 +553,14 @@ def _measurements_suite(kind: str, *, may_be_empty: bool = True) -> Suite:
         day_column="event_date",
         may_be_empty=may_be_empty,
         specs=(
-            *_landed("deployment_id", "instance_id", *MEASURES, day_of="measured_at", may_be_empty=may_be_empty),
+            *_landed(
+                "deployment_id",
+                "instance_id",
+                *MEASURES,
+                "attributes_json",
+                day_of="measured_at",
+                may_be_empty=may_be_empty,
+            ),
             _specs.present("deployment_id", why="A measurement of no deployment says of no capacity that it was used."),
             _specs.present(
                 "instance_id", why="Two instances measured at one instant would be one that was measured twice."
@@ -540,12 +572,15 @@ def _measurements_suite(kind: str, *, may_be_empty: bool = True) -> Suite:
                 rule="A row has one measure: a share, a percentage or one count of tokens.",
                 why="A measurement without a value would look idle, and one of two values cannot be told which counts.",
             ),
+            *_fields_known(entity),
         ),
     )
 
 
-def _deployments_suite(kind: str, *, may_be_empty: bool = True) -> Suite:
+def _deployments_suite(connector: Connector) -> Suite:
     """What holds for the units that deployments hold."""
+    kind, entity = connector.kind, connector.entity("deployments")
+    may_be_empty = entity.may_be_empty
     return Suite(
         stage="raw",
         subject=f"{kind}_deployments",
@@ -554,7 +589,8 @@ def _deployments_suite(kind: str, *, may_be_empty: bool = True) -> Suite:
         specs=(
             *_landed(
                 "deployment_id", "instance_id", "commitment_id", "provider_name", "model_id", "deployment_type",
-                "region_id", "scope_id", "allocated_units", "starts_at", "ends_at", "is_snapshot",
+                "region_id", "scope_id", "allocated_units", "starts_at", "ends_at", "is_snapshot", "attributes_json",
+                "attributes_json",
                 day_of="observed_at", may_be_empty=may_be_empty,
             ),
             _specs.present("provider_name", why="A commitment is matched by its provider."),
@@ -566,19 +602,20 @@ def _deployments_suite(kind: str, *, may_be_empty: bool = True) -> Suite:
                 rule="A row names its deployment, save the one that says that a snapshot was empty.",
                 why="Units of no deployment serve no call.",
             ),
+            *_fields_known(entity),
         ),
     )  # fmt: skip
 
 
-AZURE_PTU_MEASUREMENTS = _measurements_suite("azure_ptu")
-AZURE_PTU_DEPLOYMENTS = _deployments_suite("azure_ptu")
-BEDROCK_MODEL_UNITS_MEASUREMENTS = _measurements_suite("bedrock_model_units")
-BEDROCK_MODEL_UNITS_DEPLOYMENTS = _deployments_suite("bedrock_model_units")
-GPU_UTILIZATION_FILES_MEASUREMENTS = _measurements_suite("gpu_utilization_files", may_be_empty=False)
-INVENTORY_FILES_DEPLOYMENTS = _deployments_suite("inventory_files", may_be_empty=False)
-PROMETHEUS_GPUS_MEASUREMENTS = _measurements_suite("prometheus_gpus", may_be_empty=False)
-VERTEX_GSUS_MEASUREMENTS = _measurements_suite("vertex_gsus")
-VERTEX_GSUS_DEPLOYMENTS = _deployments_suite("vertex_gsus")
+AZURE_PTU_MEASUREMENTS = _measurements_suite(azure_ptu.connector)
+AZURE_PTU_DEPLOYMENTS = _deployments_suite(azure_ptu.connector)
+BEDROCK_MODEL_UNITS_MEASUREMENTS = _measurements_suite(bedrock_model_units.connector)
+BEDROCK_MODEL_UNITS_DEPLOYMENTS = _deployments_suite(bedrock_model_units.connector)
+GPU_UTILIZATION_FILES_MEASUREMENTS = _measurements_suite(gpu_utilization_files.connector)
+INVENTORY_FILES_DEPLOYMENTS = _deployments_suite(inventory_files.connector)
+PROMETHEUS_GPUS_MEASUREMENTS = _measurements_suite(prometheus_gpus.connector)
+VERTEX_GSUS_MEASUREMENTS = _measurements_suite(vertex_gsus.connector)
+VERTEX_GSUS_DEPLOYMENTS = _deployments_suite(vertex_gsus.connector)
 
 SUITES: tuple[Suite, ...] = (
     OTLP_FILES_SPANS,

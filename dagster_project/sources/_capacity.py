@@ -7,16 +7,19 @@ What a measurement means for cost is the warehouse's business.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._api import EndpointOptions
 from dagster_project.sources._connector import (
     UTC_TIMESTAMP,
@@ -134,30 +137,6 @@ class Question:
     ask: Callable[[Window], Iterable[Any]]
     is_present_only: bool = False
     retention: timedelta | None = None
-
-
-def file_inputs_of(options: CapacityOptions, read: Callable[[Path, str], Iterator[Batch]]) -> Iterator[InputPull]:
-    """List a source's files as inputs; none when it is asked."""
-    for input_uri, path in options.path.files() if options.path else ():
-        yield file_input(path, input_uri, read)
-
-
-def asked_inputs(
-    options: CapacityOptions,
-    context: PullContext,
-    questions: Iterable[Question],
-    read: Callable[[Path, str], Iterator[Batch]],
-) -> Iterator[InputPull]:
-    """List the days that an API is to be asked for as inputs, question by question."""
-    api = options.api
-    if api is None:
-        return
-    for question in questions:
-        lookback = timedelta() if question.is_present_only else timedelta(hours=api.lookback_hours)
-        source = WindowedSource(options.name, question.address, lookback, question.retention)
-        today = context.now.astimezone(UTC).date()
-        first = max(api.start_date, today) if question.is_present_only else api.start_date
-        yield from window_inputs(source, context, days(first, context.now), question.ask, read)
 
 
 def observed(pages: Iterable[Mapping[str, Any]], window: Window) -> Iterator[Mapping[str, Any]]:
@@ -293,6 +272,61 @@ class _Collector:
         )
         self._rows, self._indices, self._rejects, self.rows_read = [], [], [], 0
         return batch
+
+
+@dataclass(frozen=True)
+class CapacitySource:
+    """A kind of source of bought capacity: how its pages read, and how its API is asked.
+
+    Attributes:
+        find: Gives the findings of a page under the source's options; raises ResultError for a page that is none of the
+            kind's.
+        entities: What it lands; the first one takes the rejects of pages that cannot be read.
+        opened: Opens the API of the source's options at an instant, and gives what it is to be asked.
+    """
+
+    find: Callable[[Any, Mapping[str, Any]], Iterator[Finding]]
+    entities: tuple[Entity, ...]
+    opened: Callable[[Any, datetime], AbstractContextManager[Sequence[Question]]]
+
+    def inputs(self, options: CapacityOptions, context: PullContext) -> Iterator[InputPull]:
+        """List a source's files, or the days that its API is to be asked for, as inputs."""
+        unknown, *others = self.entities
+        read = partial(page_batches, read=partial(self.find, options), unknown=unknown, others=tuple(others))
+        if options.path is not None:
+            for input_uri, path in options.path.files():
+                yield file_input(path, input_uri, read)
+        if options.api is None:
+            return
+        with self.opened(options, context.now) as questions:
+            for question in questions:
+                lookback = timedelta() if question.is_present_only else timedelta(hours=options.api.lookback_hours)
+                asked = WindowedSource(options.name, question.address, lookback, question.retention)
+                today = context.now.astimezone(UTC).date()
+                first = max(options.api.start_date, today) if question.is_present_only else options.api.start_date
+                is_away = yield from window_inputs(asked, context, days(first, context.now), question.ask, read)
+                if is_away:
+                    return
+
+    def check(self, options: CapacityOptions, context: PullContext) -> str | None:
+        """Ask each question for a page of the day before; None for a source of files.
+
+        Raises:
+            PermanentSourceError: the API refuses.
+            TransientSourceError: it cannot be reached, or does not answer in full.
+        """
+        if options.api is None:
+            return None
+        *_, window = days(context.now.date() - timedelta(days=1), context.now - timedelta(days=1))
+        with self.opened(options, context.now) as questions:
+            pages = [next(iter(question.ask(window)), {}) for question in questions]
+            addresses = ", ".join(question.address for question in questions)
+        try:
+            count = sum(1 for page in pages if page for _ in self.find(options, page))
+        except ResultError as error:
+            msg = f"Asked {addresses}: {error}. Correct `url` in the source configuration."
+            raise PermanentSourceError(msg) from error
+        return f"{addresses}: answered, {count} records on the first pages of {window.name}"
 
 
 # ---- values

@@ -7,7 +7,8 @@ only, so a list is a snapshot of the day on which it was fetched.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,31 +18,36 @@ from pydantic import Field, model_validator
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._api import Api, ApiAnswer, ApiRequest, bearer, single_page
+from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
+from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
-    DEPLOYMENTS,
     CapacityApiOptions,
     CapacityOptions,
+    CapacitySource,
     Finding,
     Question,
-    asked_inputs,
     attributes,
-    file_inputs_of,
     instant,
     member,
     number,
     observed,
-    page_batches,
     present,
     unreadable,
     whole,
 )
-from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._cloud_auth import azure_token
-from dagster_project.sources._connector import Connector, InputPull, PullContext, Secret
+from dagster_project.sources._connector import Connector, Secret
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
-MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True)
+_ATTRIBUTES = (
+    "sku", "model_version", "capacitySettings", "currentCapacity", "deploymentState", "dynamicThrottlingEnabled",
+    "parentDeploymentName", "provisioningState", "raiPolicyName", "routing", "serviceTier", "versionUpgradeOption",
+)  # fmt: skip
+# What says nothing of capacity: limits, which other documents list, and the like.
+_LEFT_OUT = ("model", "spilloverDeploymentName", "callRateLimit", "capabilities", "rateLimits", "scaleSettings")
+MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True, known_attributes=frozenset())
+DEPLOYMENTS = replace(DEPLOYMENTS_OF_ALL_KINDS, known_attributes=frozenset(_ATTRIBUTES))
 # Azure Monitor keeps platform metrics for 93 days.
 _RETENTION = timedelta(days=92)
 # Without it an answer ends after ten series.
@@ -88,6 +94,11 @@ class AzurePtuOptions(CapacityOptions):
     region_id: str | None = None
     scope_id: str | None = None
     commitment_id: str | None = None
+
+    @property
+    def commitment_ids(self) -> frozenset[str]:
+        """The commitments that it names."""
+        return frozenset({self.commitment_id} - {None})
 
 
 METRIC = "AzureOpenAIProvisionedManagedUtilizationV2"
@@ -171,8 +182,9 @@ def _deployment(options: "AzurePtuOptions", item: Mapping[str, Any], observed_at
             {
                 "sku": sku,
                 "model_version": member(item, "properties", "model", "version"),
-                "provisioning_state": member(item, "properties", "provisioningState"),
-            }
+                **member(item, "properties"),
+            },
+            _LEFT_OUT,
         ),
     }
 
@@ -216,24 +228,27 @@ def _listed(api: Api, resource_id: str, window: Window) -> Iterator[Mapping[str,
     yield from observed([{"value": items}], window)
 
 
-def _read(options: AzurePtuOptions, context: PullContext) -> Iterator[InputPull]:
-    read = partial(page_batches, read=partial(_findings, options), unknown=MEASUREMENTS, others=(DEPLOYMENTS,))
-    yield from file_inputs_of(options, read)
-    if options.api is not None:
-        resource_id = options.api.resource_id
-        with _api(options.api) as api:
-            metrics, deployments = (api.address(f"{resource_id}/{name}") for name in ("metrics", "deployments"))
-            questions = [
-                Question(metrics, partial(_utilization, api, resource_id), retention=_RETENTION),
-                Question(deployments, partial(_listed, api, resource_id), is_present_only=True),
-            ]
-            yield from asked_inputs(options, context, questions, read)
+@contextmanager
+def _opened(options: AzurePtuOptions, _: datetime) -> Iterator[Sequence[Question]]:
+    if options.api is None:
+        yield ()
+        return
+    resource_id = options.api.resource_id
+    with _api(options.api) as api:
+        metrics, deployments = (api.address(f"{resource_id}/{name}") for name in ("metrics", "deployments"))
+        yield [
+            Question(metrics, partial(_utilization, api, resource_id), retention=_RETENTION),
+            Question(deployments, partial(_listed, api, resource_id), is_present_only=True),
+        ]
 
+
+_SOURCE = CapacitySource(_findings, (MEASUREMENTS, DEPLOYMENTS), _opened)
 
 connector = Connector(
     kind="azure_ptu",
     feed="capacity",
-    entities=(MEASUREMENTS, DEPLOYMENTS),
+    entities=_SOURCE.entities,
     options=AzurePtuOptions,
-    read=_read,
+    read=_SOURCE.inputs,
+    check=_SOURCE.check,
 )

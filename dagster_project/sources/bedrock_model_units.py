@@ -6,7 +6,8 @@ point had no call. AWS measures no utilisation: the share of the units' throughp
 from a cache are not among the input tokens.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,30 +16,33 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from dagster_project.sources._api import Api, ApiRequest, query, token_pages
+from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
+from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
-    DEPLOYMENTS,
     CapacityApiOptions,
     CapacityOptions,
+    CapacitySource,
     Finding,
     Question,
-    asked_inputs,
     attributes,
-    file_inputs_of,
     instant,
     member,
     observed,
-    page_batches,
     present,
     unreadable,
     whole,
 )
-from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._cloud_auth import AwsSignature
-from dagster_project.sources._connector import Connector, InputPull, PullContext, Secret
+from dagster_project.sources._connector import Connector, Secret
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
-MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True)
+_ATTRIBUTES = (
+    "provisionedModelName", "modelArn", "desiredModelArn", "desiredModelUnits", "status", "commitmentDuration",
+    "commitmentExpirationTime", "lastModifiedTime",
+)  # fmt: skip
+MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True, known_attributes=frozenset())
+DEPLOYMENTS = replace(DEPLOYMENTS_OF_ALL_KINDS, known_attributes=frozenset(_ATTRIBUTES))
 PROVIDER = "aws"
 _PERIOD_SECONDS = 300
 # CloudWatch keeps sums of five minutes for 63 days.
@@ -106,6 +110,11 @@ class BedrockModelUnitsOptions(CapacityOptions):
     commitment_id: str | None = None
     commitments: dict[str, str] = Field(default_factory=dict)
     model_arns: tuple[str, ...] = ()
+
+    @property
+    def commitment_ids(self) -> frozenset[str]:
+        """The commitments that it names."""
+        return frozenset({self.commitment_id, *self.commitments.values()} - {None})
 
 
 METRICS = {
@@ -176,7 +185,7 @@ def _deployment(
         "is_snapshot": True,
         "observed_at": observed_at,
         "attributes_json": attributes(
-            item, ("provisionedModelArn", "foundationModelArn", "modelUnits", "creationTime", "lastModifiedTime")
+            item, ("provisionedModelArn", "foundationModelArn", "modelUnits", "creationTime")
         ),
     }
 
@@ -219,30 +228,30 @@ def _counts(cloudwatch: Api, bedrock: Api, model_arns: tuple[str, ...], window: 
         yield from cloudwatch.pages(ApiRequest("/", method="POST", body=body), token_pages("NextToken", "NextToken"))
 
 
-def _read(options: BedrockModelUnitsOptions, context: PullContext) -> Iterator[InputPull]:
-    read = partial(page_batches, read=partial(_findings, options), unknown=MEASUREMENTS, others=(DEPLOYMENTS,))
-    yield from file_inputs_of(options, read)
-    if options.api is not None:
-        target = {"X-Amz-Target": _GET_METRIC_DATA}
-        with (
-            options.api.opened("monitoring", options.api.url, target, "application/x-amz-json-1.0") as cloudwatch,
-            options.api.opened("bedrock", options.api.bedrock_url, {}) as bedrock,
-        ):
-            questions = [
-                Question(
-                    cloudwatch.address("/"),
-                    partial(_counts, cloudwatch, bedrock, options.model_arns),
-                    retention=_RETENTION,
-                ),
-                Question(bedrock.address(_THROUGHPUTS), partial(_listed, bedrock), is_present_only=True),
-            ]
-            yield from asked_inputs(options, context, questions, read)
+@contextmanager
+def _opened(options: BedrockModelUnitsOptions, _: datetime) -> Iterator[Sequence[Question]]:
+    if options.api is None:
+        yield ()
+        return
+    target = {"X-Amz-Target": _GET_METRIC_DATA}
+    with (
+        options.api.opened("monitoring", options.api.url, target, "application/x-amz-json-1.0") as cloudwatch,
+        options.api.opened("bedrock", options.api.bedrock_url, {}) as bedrock,
+    ):
+        counts = partial(_counts, cloudwatch, bedrock, options.model_arns)
+        yield [
+            Question(cloudwatch.address("/"), counts, retention=_RETENTION),
+            Question(bedrock.address(_THROUGHPUTS), partial(_listed, bedrock), is_present_only=True),
+        ]
 
+
+_SOURCE = CapacitySource(_findings, (MEASUREMENTS, DEPLOYMENTS), _opened)
 
 connector = Connector(
     kind="bedrock_model_units",
     feed="capacity",
-    entities=(MEASUREMENTS, DEPLOYMENTS),
+    entities=_SOURCE.entities,
     options=BedrockModelUnitsOptions,
-    read=_read,
+    read=_SOURCE.inputs,
+    check=_SOURCE.check,
 )

@@ -38,6 +38,13 @@ class InventoryFilesOptions(MappedTableOptions):
     columns: dict[_Column, str | ConstantColumn] = Field(min_length=1)
     constants: dict[_Column, ConstantValue] = Field(default_factory=dict)
 
+    @property
+    def commitment_ids(self) -> frozenset[str]:
+        """The commitment that all records are said to draw on."""
+        column = self.columns.get("commitment_id")
+        value = column.constant if isinstance(column, ConstantColumn) else self.constants.get("commitment_id")
+        return frozenset() if value is None else frozenset({str(value)})
+
     @field_validator("columns")
     @classmethod
     def _time_is_a_column(cls, columns: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ and which one the deployment that it serves, is the configuration's too.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal
@@ -19,23 +20,19 @@ from dagster_project.sources._capacity import (
     MEASUREMENTS,
     CapacityApiOptions,
     CapacityOptions,
+    CapacitySource,
     Finding,
     Question,
-    asked_inputs,
     attributes,
-    file_inputs_of,
     instant,
     member,
     number,
-    page_batches,
     present,
     unreadable,
 )
 from dagster_project.sources._connector import (
     Connector,
     EnvironmentSecret,
-    InputPull,
-    PullContext,
     Secret,
     secret_origin,
 )
@@ -170,15 +167,22 @@ def _ask(api: Api, options: PrometheusGpusOptions, now: datetime, window: Window
         start_at += _SLICE
 
 
-def _read(options: PrometheusGpusOptions, context: PullContext) -> Iterator[InputPull]:
-    read = partial(page_batches, read=partial(_findings, options), unknown=MEASUREMENTS)
-    yield from file_inputs_of(options, read)
-    if options.api is not None:
-        with Api(options.api, _authorization(options.api)) as api:
-            question = Question(api.address(_PATH), partial(_ask, api, options, context.now))
-            yield from asked_inputs(options, context, [question], read)
+@contextmanager
+def _opened(options: PrometheusGpusOptions, now: datetime) -> Iterator[Sequence[Question]]:
+    if options.api is None:
+        yield ()
+        return
+    with Api(options.api, _authorization(options.api)) as api:
+        yield [Question(api.address(_PATH), partial(_ask, api, options, now))]
 
+
+_SOURCE = CapacitySource(_findings, (MEASUREMENTS,), _opened)
 
 connector = Connector(
-    kind="prometheus_gpus", feed="capacity", entities=(MEASUREMENTS,), options=PrometheusGpusOptions, read=_read
+    kind="prometheus_gpus",
+    feed="capacity",
+    entities=_SOURCE.entities,
+    options=PrometheusGpusOptions,
+    read=_SOURCE.inputs,
+    check=_SOURCE.check,
 )

@@ -5,38 +5,38 @@ after the reconciliation of what was estimated, so it is work already weighted; 
 bought. `dedicated_gsu_limit` says how many GSUs are in force. A period without a point had no call.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from pydantic import Field
 
 from dagster_project.sources._api import Api, ApiRequest, bearer, token_pages
+from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
+from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
-    DEPLOYMENTS,
     CapacityApiOptions,
     CapacityOptions,
+    CapacitySource,
     Finding,
     Question,
-    asked_inputs,
     attributes,
-    file_inputs_of,
     instant,
     member,
-    page_batches,
     present,
     unreadable,
     whole,
 )
-from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._cloud_auth import google_token
-from dagster_project.sources._connector import Connector, InputPull, PullContext, Secret
+from dagster_project.sources._connector import Connector, Secret
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
-MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True)
+MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True, known_attributes=frozenset({"type"}))
+DEPLOYMENTS = replace(DEPLOYMENTS_OF_ALL_KINDS, known_attributes=frozenset())
 PROVIDER = "google"
 # Cloud Monitoring keeps Google's own metrics for six weeks.
 _RETENTION = timedelta(days=41)
@@ -68,6 +68,11 @@ class VertexGsusOptions(CapacityOptions):
     api: GoogleApiOptions | None = None
     commitment_id: str | None = None
     deployments: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def commitment_ids(self) -> frozenset[str]:
+        """The commitments that it names."""
+        return frozenset({self.commitment_id} - {None})
 
 
 _PREFIX = "aiplatform.googleapis.com/publisher/online_serving/"
@@ -164,21 +169,24 @@ def _api(options: GoogleApiOptions) -> Api:
     return Api(options, {"Authorization": bearer(options.key)})
 
 
-def _read(options: VertexGsusOptions, context: PullContext) -> Iterator[InputPull]:
-    read = partial(page_batches, read=partial(_findings, options), unknown=MEASUREMENTS, others=(DEPLOYMENTS,))
-    yield from file_inputs_of(options, read)
-    if options.api is not None:
-        project = options.api.project
-        with _api(options.api) as api:
-            address = api.address(f"v3/projects/{project}/timeSeries")
-            question = Question(address, partial(_asked, api, project), retention=_RETENTION)
-            yield from asked_inputs(options, context, [question], read)
+@contextmanager
+def _opened(options: VertexGsusOptions, _: datetime) -> Iterator[Sequence[Question]]:
+    if options.api is None:
+        yield ()
+        return
+    project = options.api.project
+    with _api(options.api) as api:
+        address = api.address(f"v3/projects/{project}/timeSeries")
+        yield [Question(address, partial(_asked, api, project), retention=_RETENTION)]
 
+
+_SOURCE = CapacitySource(_findings, (MEASUREMENTS, DEPLOYMENTS), _opened)
 
 connector = Connector(
     kind="vertex_gsus",
     feed="capacity",
-    entities=(MEASUREMENTS, DEPLOYMENTS),
+    entities=_SOURCE.entities,
     options=VertexGsusOptions,
-    read=_read,
+    read=_SOURCE.inputs,
+    check=_SOURCE.check,
 )

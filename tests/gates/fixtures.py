@@ -33,6 +33,7 @@ def _nulls(kind: str, *names: str) -> str:
 
 
 MEASURED_KINDS = ("azure_ptu", "bedrock_model_units", "gpu_utilization_files", "prometheus_gpus", "vertex_gsus")
+CLOUD_KINDS = ("azure_ptu", "bedrock_model_units", "vertex_gsus")
 DEPLOYED_KINDS = ("azure_ptu", "bedrock_model_units", "inventory_files", "vertex_gsus")
 RATE_KINDS = ("genai_prices", "litellm_prices", "llm_prices")
 _HISTORY = """
@@ -57,8 +58,8 @@ _BUCKET = f"""
 """
 _COSTS = f"""
     {_LANDED}, {_DAY}, {_BUCKET}, 'gpt-4.1, input' as line_name, 'USD' as currency,
-    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "quantity")},
-    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit")}
+    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "list_amount", "quantity")},
+    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit", "attributes_json")}
 """
 
 TABLES: dict[str, str] = {
@@ -131,13 +132,14 @@ TABLES: dict[str, str] = {
     "raw.raw_openai_usage__buckets": _two_rows(f"""
         {_LANDED}, {_DAY}, {_BUCKET}, 'completions' as endpoint_type,
         {_nulls("varchar", "model_name", "service_tier", "api_key_id")},
+        case position when 0 then '{{"api_source": "agents_api"}}' end as attributes_json,
         {_nulls("boolean", "is_batch", "has_api_keys")},
         {_nulls("bigint", "input_tokens", "input_cached_tokens", "input_cache_write_tokens", "input_audio_tokens")},
         {_nulls("bigint", "output_tokens", "num_requests", "num_model_requests")}
     """),
     "raw.raw_anthropic_usage__buckets": _two_rows(f"""
         {_LANDED}, {_DAY}, {_BUCKET},
-        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id")},
+        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id", "attributes_json")},
         {_nulls("boolean", "has_api_keys")}, {_nulls("bigint", "uncached_input_tokens", "cache_read_input_tokens")},
         {_nulls("bigint", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens")},
         {_nulls("bigint", "web_search_requests")}
@@ -151,7 +153,8 @@ TABLES: dict[str, str] = {
         f"raw.raw_{kind}__measurements": _two_rows(f"""
             {_LANDED}, {_DAY}, {_AT} as measured_at, 'gpu' as deployment_id, 'gpu-' || position as instance_id,
             cast(0.4 as double) as utilization_share, cast(null as double) as utilization_percent,
-            {_nulls("bigint", "input_tokens", "cache_read_tokens", "output_tokens", "work_tokens")}
+            {_nulls("bigint", "input_tokens", "cache_read_tokens", "output_tokens", "work_tokens")},
+            {_nulls("varchar", "attributes_json")}
         """)
         for kind in MEASURED_KINDS
     },
@@ -160,7 +163,7 @@ TABLES: dict[str, str] = {
             {_LANDED}, {_DAY}, {_AT} as observed_at, 'ptu-' || position as deployment_id,
             {_nulls("varchar", "instance_id", "commitment_id", "model_id", "deployment_type", "region_id", "scope_id")},
             'azure' as provider_name, cast(100 as bigint) as allocated_units, true as is_snapshot,
-            {_nulls("timestamptz", "starts_at", "ends_at")}
+            {_nulls("timestamptz", "starts_at", "ends_at")}, {_nulls("varchar", "attributes_json")}
         """)
         for kind in DEPLOYED_KINDS
     },
@@ -337,7 +340,12 @@ def _report_failures(subject: str, dropped_column: str) -> dict[str, str]:
         f"raw__{subject}_billing_account_id_present": _set("billing_account_id = null"),
         # A bucket of two days.
         f"raw__{subject}_bucket_within_range": _set("bucket_end_at = bucket_start_at + interval 2 day"),
+        **_new_field(subject),
     }
+
+
+def _new_field(subject: str) -> dict[str, str]:
+    return {f"raw__{subject}_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1")}
 
 
 FAILURES: dict[str, str] = {
@@ -440,6 +448,7 @@ FAILURES: dict[str, str] = {
             f"raw__{kind}_measurements_deployment_id_present": _set("deployment_id = null"),
             f"raw__{kind}_measurements_instance_id_present": _set("instance_id = null"),
             f"raw__{kind}_measurements_measure_present": _set("utilization_share = null", "record_index = 1"),
+            **(_new_field(f"{kind}_measurements") if kind in CLOUD_KINDS else {}),
         }.items()
     },
     **{
@@ -451,6 +460,7 @@ FAILURES: dict[str, str] = {
             f"raw__{kind}_deployments_provider_name_present": _set("provider_name = null"),
             f"raw__{kind}_deployments_is_snapshot_present": _set("is_snapshot = null", "record_index = 1"),
             f"raw__{kind}_deployments_deployment_id_present": _set("deployment_id = null", "record_index = 1"),
+            **(_new_field(f"{kind}_deployments") if kind in CLOUD_KINDS else {}),
         }.items()
     },
     "serving__publication_not_empty": _EMPTIED,

@@ -13,7 +13,7 @@ from tests.sources.web import Answer
 QUICK = {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3}
 ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/novaspark"
 METRICS = f"{ACCOUNT}/providers/Microsoft.Insights/metrics"
-SECRET = "client-secret-value"
+SECRET = "client-credential-value"  # noqa: S105 - of a server of the test
 NOW = datetime(2026, 7, 2, 0, 30, tzinfo=UTC)
 
 
@@ -75,11 +75,11 @@ def _tokens(call: Call) -> Answer:
 
 
 def _routes() -> dict[str, Any]:
-    token = "Bearer token-of-app"
+    granted = "Bearer token-of-app"
     return {
         "/tenant/oauth2/v2.0/token": _tokens,
-        METRICS: keyed("authorization", token, _metrics),
-        f"{ACCOUNT}/deployments": keyed("authorization", token, _deployments),
+        METRICS: keyed("authorization", granted, _metrics),
+        f"{ACCOUNT}/deployments": keyed("authorization", granted, _deployments),
     }
 
 

@@ -11,7 +11,7 @@ from tests.sources.web import Answer
 
 ARN = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123def456"
 FORMER_ARN = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/zzz123def456"
-SECRET = "aws-secret-access-key"
+SECRET = "aws-secret-access-key"  # noqa: S105 - of a server of the test
 NOW = datetime(2026, 7, 1, 1, tzinfo=UTC)
 FIRST_AT = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp())
 

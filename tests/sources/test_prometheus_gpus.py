@@ -14,7 +14,7 @@ from tests.sources.pulling import FIXTURES, pull
 from tests.sources.web import Answer
 
 QUICK = {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3}
-TOKEN = "prometheus-secret-token"
+TOKEN = "prometheus-secret-token"  # noqa: S105 - of a server of the test
 NOON = datetime(2026, 7, 2, 12, tzinfo=UTC)
 PATH = "/api/v1/query_range"
 
@@ -75,7 +75,7 @@ def test_prometheus_gpus_are_asked_day_by_day_without_a_gap_or_an_overlap(tmp_pa
     # A sample each half an hour: 48 of the first day, 24 of the half one, for noon itself is not past. 24 + 12 requests.
     assert [landing.rows_landed for landing in days] == [48, 24]
     assert calls == 36
-    # The first day ended twelve hours before: its lookback of six has passed. Only the open day is asked for again, and
+    # The first day ended twelve hours before: its lookback of six has passed. Only the open day is asked for again:
     # at 12:40 it has the samples of 12:00 and 12:30 more.
     assert {call.param("start") for call in asked_again} == {
         str(int(datetime(2026, 7, 2, hour, tzinfo=UTC).timestamp())) for hour in range(13)
