@@ -8,6 +8,7 @@ of `_http.py`. A key goes into a header and nowhere else; no message, address or
 import hashlib
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
@@ -29,6 +30,7 @@ from dagster_project.sources._http import (
 )
 from dagster_project.sources._json import canonical, exact, member
 
+_MINUTE_SECONDS = 60
 _SAID_LIMIT = 200
 _REFUSED_KEY = frozenset({httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN})
 _THROTTLED = re.compile(rb'"__type" ?: ?"[^"]*(Throttl|LimitExceeded|TooManyRequests)')
@@ -37,12 +39,13 @@ _THROTTLED_WITHIN = 1024
 _REASONS = ("error.message", "message", "error", "detail")
 
 
-class EndpointOptions(BaseModel):
+class ApiOptions(BaseModel):
     """How an API is reached. None of it decides how an answer is read.
 
     Attributes:
         url: Address below which its paths are.
-        requests_per_minute: How many requests at most.
+        key: Its key, `${NAME}`; None where it asks for none.
+        requests_per_minute: How many requests at most in any minute.
         max_pages: How many pages an answer may have at most.
         http: Patience and size of one request.
     """
@@ -50,7 +53,8 @@ class EndpointOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(exclude=True)
-    requests_per_minute: float = Field(default=60, gt=0, exclude=True)
+    key: Secret | None = Field(default=None, exclude=True)
+    requests_per_minute: int = Field(default=60, gt=0, exclude=True)
     max_pages: int = Field(default=10_000, gt=0, exclude=True)
     http: HttpOptions = Field(default=HttpOptions(), exclude=True)
 
@@ -68,16 +72,6 @@ class EndpointOptions(BaseModel):
             msg = "expected an http:// or https:// address without user, password and query"
             raise ValueError(msg)
         return value.rstrip("/")
-
-
-class ApiOptions(EndpointOptions):
-    """How an API that asks for a key is reached.
-
-    Attributes:
-        key: Its key, `${NAME}`.
-    """
-
-    key: Secret = Field(exclude=True)
 
 
 @dataclass(frozen=True)
@@ -189,20 +183,17 @@ class Api:
 
     def __init__(
         self,
-        options: EndpointOptions,
+        options: ApiOptions,
         headers: Mapping[str, str | SecretStr],
         *,
         auth: httpx2.Auth | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._options = options
-        keys = [value for _, value in options if isinstance(value, SecretStr)]
-        sent = [value for value in headers.values() if isinstance(value, SecretStr)]
-        self._secrets = [*keys, *sent]
-        # Whose words a refusal names: the header's, which may be of one key of several.
-        self._given = sent or keys
+        given = (*(value for _, value in options), *headers.values())
+        self._secrets = [value for value in given if isinstance(value, SecretStr)]
         self._sleep = sleep
-        self._next_at = 0.0
+        self._asked_at: deque[float] = deque(maxlen=options.requests_per_minute)
         self._client = httpx2.Client(
             auth=auth,
             timeout=options.http.timeout_seconds,
@@ -298,11 +289,12 @@ class Api:
             raise RetryError(f"status {response.status_code} with what is not JSON: {error}") from error
 
     def _pace(self) -> None:
-        """Wait until the next request is allowed."""
-        now = time.monotonic()
-        if now < self._next_at:
-            self._sleep(self._next_at - now)
-        self._next_at = max(now, self._next_at) + 60 / self._options.requests_per_minute
+        """Wait until fewer than the allowed requests lie in the last minute."""
+        at = now = time.monotonic()
+        if len(self._asked_at) == self._asked_at.maxlen:
+            at = max(now, self._asked_at[0] + _MINUTE_SECONDS)
+            self._sleep(at - now)
+        self._asked_at.append(at)
 
     def _url(self, path: str) -> str:
         if "://" not in path:
@@ -318,7 +310,7 @@ class Api:
     def _refusal(self, response: httpx2.Response, what: str, content: bytes) -> str:
         said = self._said(content)
         if response.status_code in _REFUSED_KEY:
-            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in self._given)) or "`key`"
+            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in self._secrets)) or "`key`"
             return (
                 f"{what}: status {response.status_code}{said}, expected the key to be accepted. "
                 f"Set {origins} to a key that may read this."

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._api import EndpointOptions
+from dagster_project.sources._api import ApiOptions
 from dagster_project.sources._connector import (
     UTC_TIMESTAMP,
     Batch,
@@ -91,7 +91,7 @@ and hold until the source's next one; a row without a deployment says that there
 holds from `starts_at` to `ends_at`, and `observed_at` is its start."""
 
 
-class CapacityApiOptions(EndpointOptions):
+class CapacityApiOptions(ApiOptions):
     """How a provider's API is asked about capacity, day by day.
 
     Attributes:

@@ -33,7 +33,6 @@ from dagster_project.sources._capacity import (
 from dagster_project.sources._connector import (
     Connector,
     EnvironmentSecret,
-    Secret,
     secret_origin,
 )
 from dagster_project.sources._reports import ResultError
@@ -52,8 +51,7 @@ class PrometheusApiOptions(CapacityApiOptions):
         tenant: What `X-Scope-OrgID` says to a server of several tenants.
     """
 
-    requests_per_minute: float = Field(default=600, gt=0, exclude=True)
-    key: Secret | None = Field(default=None, exclude=True)
+    requests_per_minute: int = Field(default=600, gt=0, exclude=True)
     user: str | None = Field(default=None, exclude=True)
     tenant: str | None = Field(default=None, exclude=True)
 

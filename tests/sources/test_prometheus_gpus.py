@@ -72,7 +72,7 @@ def test_prometheus_gpus_are_asked_day_by_day_without_a_gap_or_an_overlap(tmp_pa
     assert [landing.input_uri for landing in days] == [
         f"{server.url}{PATH}#2026-07-01", f"{server.url}{PATH}#2026-07-02",
     ]  # fmt: skip
-    # A sample each half an hour: 48 of the first day, 24 of the half one, for noon itself is not past. 24 + 12 requests.
+    # A sample each half an hour: 48 of the first day, 24 of the half one, as noon is not past. 24 + 12 requests.
     assert [landing.rows_landed for landing in days] == [48, 24]
     assert calls == 36
     # The first day ended twelve hours before: its lookback of six has passed. Only the open day is asked for again:
