@@ -90,10 +90,12 @@ measured as (
         cast(coalesce(work.spillover_call_count, 0) as bigint) as spillover_call_count,
         cast(coalesce(work.throttled_call_count, 0) as bigint) as throttled_call_count,
         coalesce(telemetry.measurement_count, counted.measurement_count) as measurement_count,
-        coalesce(
-            cast(telemetry.utilization_millionths as double) / (telemetry.measurement_count * 1000000),
-            least(cast(counted.counted_tokens as double) / nullif(bought.capacity_tokens, 0), 1)
-        ) as measured_utilization_share,
+        case
+            when telemetry.measurement_count is not null
+                then cast(telemetry.utilization_millionths as double) / (telemetry.measurement_count * 1000000)
+            when bought.capacity_tokens > 0 and counted.measurement_count is not null
+                then cast(least(counted.counted_tokens, bought.capacity_tokens) as double) / bought.capacity_tokens
+        end as measured_utilization_share,
         case
             when telemetry.measurement_count is not null
                 then {{ integer_divide(

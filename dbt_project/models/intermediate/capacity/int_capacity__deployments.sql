@@ -118,7 +118,7 @@ compared as (
         case
             when
                 lag(ends_at) over (partition by deployment_id, commitment_id order by starts_at) = starts_at
-                {%- for term in ['allocated_units', *terms] %}
+                {%- for term in ['allocated_units'] + terms %}
                 and lag({{ term }}) over (partition by deployment_id, commitment_id order by starts_at)
                 is not distinct from {{ term }}
                 {%- endfor %}
