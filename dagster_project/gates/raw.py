@@ -585,6 +585,7 @@ def _deployments_suite(connector: Connector) -> Suite:
         stage="raw",
         subject=f"{kind}_deployments",
         relation=f"raw.raw_{kind}__deployments",
+        day_column="event_date",
         may_be_empty=may_be_empty,
         specs=(
             *_landed(
