@@ -48,6 +48,8 @@ _PERIOD_SECONDS = 300
 # CloudWatch keeps sums of five minutes for 63 days.
 _RETENTION = timedelta(days=62)
 _MOST_QUERIES = 500
+# A provisioned model that is not there yet, or never was, holds no units.
+_HOLDING_NONE = frozenset({"Creating", "Failed"})
 _THROUGHPUTS = "provisioned-model-throughputs"
 _GET_METRIC_DATA = "GraniteServiceVersion20100801.GetMetricData"
 
@@ -174,13 +176,14 @@ def _deployment(
     options: "BedrockModelUnitsOptions", item: Mapping[str, Any], observed_at: datetime
 ) -> Mapping[str, Any]:
     created = member(item, "creationTime")
+    units = whole(member(item, "modelUnits"), "modelUnits")
     return {
         "deployment_id": present(member(item, "provisionedModelArn"), "provisionedModelArn"),
         "commitment_id": options.commitments.get(str(item.get("provisionedModelName")), options.commitment_id),
         "provider_name": PROVIDER,
         "model_id": present(item.get("foundationModelArn"), "foundationModelArn").rpartition("/")[2],
         "region_id": options.region_id,
-        "allocated_units": whole(item.get("modelUnits"), "modelUnits"),
+        "allocated_units": units if member(item, "status") not in _HOLDING_NONE else 0,
         "starts_at": instant(created, "creationTime") if created else None,
         "is_snapshot": True,
         "observed_at": observed_at,

@@ -22,7 +22,8 @@ def test_bedrock_model_units_read_units_and_counts_of_tokens(tmp_path: Path):
         tmp_path, "bedrock_model_units", path=path, region_id="us-east-1", commitment_id="other",
         commitments={"claims": "claims-units"},
     )  # fmt: skip
-    [held] = pulled.rows("deployments")
+    held, failed = pulled.rows("deployments")
+    assert (failed["commitment_id"], failed["allocated_units"]) == ("other", 0)
     assert {name: held[name] for name in ("deployment_id", "commitment_id", "model_id", "allocated_units")} == {
         "deployment_id": ARN, "commitment_id": "claims-units", "allocated_units": 2,
         "model_id": "anthropic.claude-3-haiku-20240307-v1:0",
