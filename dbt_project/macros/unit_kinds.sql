@@ -150,9 +150,9 @@
 {%- endmacro %}
 
 {#- Does a call use kinds that few calls use, or is that unknown? -#}
-{% macro uses_rare_kinds(quantities) -%}
-    {{ quantities }}.other_units is not null
-    or coalesce({% for kind in rare_kinds() %}{{ quantities }}.{{ quantity_column(kind) }}{{ ' + ' if not loop.last }}{% endfor %}, 1) <> 0
+{% macro uses_rare_kinds() -%}
+    other_units is not null
+        or coalesce({% for kind in rare_kinds() %}{{ quantity_column(kind) }}{{ ' + ' if not loop.last }}{% endfor %}, 1) <> 0
 {%- endmacro %}
 
 {#-
@@ -166,22 +166,22 @@
 {%- endmacro %}
 
 {#-
-    Σ quantity × unit price over all kinds; null as soon as a used kind has no price. `rare_prices` are those of the
-    kinds that few calls use, of whom `has_rare_kinds` is true.
+    Σ quantity × unit price over all kinds of a call of the ledger, or of what is free of it; null as soon as a used kind
+    has no price. The prices are those of `rate_cards`, and of `rare_prices` for `calls` with `has_rare_kinds`.
 -#}
-{% macro cost_of(quantities, prices, rare_prices, has_rare_kinds, price_prefix) -%}
+{% macro cost_of(quantities, price_prefix) -%}
     {%- for kind in usual_kinds() %}
-    {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, prices, price_prefix) }}
+    {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, 'rate_cards', price_prefix) }}
     {%- endfor %}
     + case
-        when not {{ has_rare_kinds }} then 0
+        when not calls.has_rare_kinds then 0
         else
             {% for kind in rare_kinds() -%}
-            {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, rare_prices, price_prefix) }}
+            {{ '+ ' if not loop.first }}{{ cost_of_kind(kind, quantities, 'rare_prices', price_prefix) }}
             {% endfor -%}
             + case
                 when {{ quantities }}.other_units is null then 0
-                else {{ sum_of_products(quantities ~ '.other_units', rare_prices ~ '.' ~ price_prefix ~ '_other_usd_per_unit') }}
+                else {{ sum_of_products(quantities ~ '.other_units', 'rare_prices.' ~ price_prefix ~ '_other_usd_per_unit') }}
             end
     end
 {%- endmacro %}

@@ -10,8 +10,8 @@ with
 calls as (
     select
         *,
-        {{ uses_rare_kinds('usage') }} as has_rare_kinds
-    from {{ ref('int_usage__calls') }} as usage
+        {{ uses_rare_kinds() }} as has_rare_kinds
+    from {{ ref('int_usage__calls') }}
     where {{ in_window('event_date') }}
 ),
 
@@ -26,14 +26,11 @@ rate_cards as (
 -- Prices that few calls need, apart, so that the join of all calls need not carry them.
 rare_prices as (
     select
-        rate_card_key,
-        {% for price in ['list', 'contracted'] -%}
         {% for kind in rare_kinds() + ['other'] -%}
-        any_value({{ price }}_{{ kind }}_usd_per_unit) as {{ price }}_{{ kind }}_usd_per_unit
-        {{- ',' if not loop.last }}
+        any_value(list_{{ kind }}_usd_per_unit) as list_{{ kind }}_usd_per_unit,
+        any_value(contracted_{{ kind }}_usd_per_unit) as contracted_{{ kind }}_usd_per_unit,
         {% endfor -%}
-        {{- ',' if not loop.last }}
-        {% endfor %}
+        rate_card_key
     from rate_cards
     group by rate_card_key
 ),
@@ -73,16 +70,16 @@ priced as (
         capacity_costs.call_id is not null as is_provisioned,
         case
             when rate_cards.rate_card_key is not null
-                then cast({{ cost_of('calls', 'rate_cards', 'rare_prices', 'calls.has_rare_kinds', 'list') }} as decimal(38, 15))
+                then cast({{ cost_of('calls', 'list') }} as decimal(38, 15))
         end as list_cost_usd,
         case
             when capacity_costs.call_id is not null then cast(0 as decimal(38, 15))
             when rate_cards.rate_card_key is not null
                 then
-                    cast({{ cost_of('calls', 'rate_cards', 'rare_prices', 'calls.has_rare_kinds', 'contracted') }} as decimal(38, 15))
+                    cast({{ cost_of('calls', 'contracted') }} as decimal(38, 15))
                     - case
                         when free_units.call_id is null then 0
-                        else cast({{ cost_of('free_units', 'rate_cards', 'rare_prices', 'calls.has_rare_kinds', 'contracted') }} as decimal(38, 15))
+                        else cast({{ cost_of('free_units', 'contracted') }} as decimal(38, 15))
                     end
         end as contracted_cost_usd
     from calls
@@ -102,7 +99,8 @@ priced as (
             and calls.reported_input_tokens <= rate_cards.context_up_to_tokens
             and {{ week_minute('calls.called_at') }} >= rate_cards.week_minute_from
             and {{ week_minute('calls.called_at') }} < rate_cards.week_minute_to
-    left join rare_prices
+    -- The macro reads it.
+    left join rare_prices -- noqa: ST11
         on case when calls.has_rare_kinds then rate_cards.rate_card_key end = rare_prices.rate_card_key
     left join capacity_costs
         on
