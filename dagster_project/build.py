@@ -102,15 +102,17 @@ def configured_parts(settings: Settings) -> frozenset[str]:
     Returns:
         Feeds (usage, rates, invoices, reports, kpis) and kinds that feed the ledger, and the reference files that have
         rows. Of these also use_cases, commitments and deployments by their own names, and deployed_capacity when usage
-        is fed and a deployment draws on a commitment. A commitment may have no deployment yet, and a deployment without
-        a commitment is paid as it goes.
+        is fed and a deployment draws on a commitment: one of the reference data, or those of a source that names a
+        commitment. A commitment may have no deployment yet, and a deployment without a commitment is paid as it goes.
     """
     filled = filled_seeds(settings.reference_dir)
     parts = {*fed_feeds(settings), *fed_kinds(settings), *filled}
     rows = {part: _reference_rows(settings, part) for part in ("use_cases", "commitments", "deployments")}
     parts |= {part for part, found in rows.items() if found}
     bought = {row.get("commitment_id") for row in rows["commitments"]} - {None, ""}
-    if "usage" in parts and any(row.get("commitment_id") in bought for row in rows["deployments"]):
+    drawn = {row.get("commitment_id") for row in rows["deployments"]}
+    drawn |= {name for options in settings.sources for name in getattr(options, "commitment_ids", ())}
+    if "usage" in parts and bought & drawn:
         parts.add("deployed_capacity")
     return frozenset(parts)
 

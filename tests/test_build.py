@@ -10,6 +10,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster_project.build import build_defs, configured_parts, daily_partitions
 from dagster_project.gates.gate import is_gate_name
 from dagster_project.settings import Settings
+from dagster_project.sources.bedrock_model_units import BedrockModelUnitsOptions
 from dagster_project.warehouse.dbt import filled_seeds
 from tests.conventions.test_dbt_grammar import FOLDERS_OVER_THE_LEDGER
 from tests.integration.small_company import SmallCompany
@@ -79,6 +80,21 @@ def test_capacity_is_deployed_when_a_deployment_draws_on_a_commitment(
     assert configured_parts(settings) - others == parts
     without_usage = _with(settings, sources=sources[2:3])
     assert configured_parts(without_usage) - {"invoices", "focus_files", *others} == parts - {"deployed_capacity"}
+
+
+def test_capacity_is_deployed_when_a_source_of_deployments_names_a_commitment(company: SmallCompany, tmp_path: Path):
+    other = SmallCompany(tmp_path)
+    other.write("seed_commitments.csv", ["commitment_id", "units"])
+    given = {"name": "units", "kind": "bedrock_model_units", "path": "x.json"}
+    named = BedrockModelUnitsOptions.model_validate({**given, "commitments": {"claims": "units"}})
+    unnamed = BedrockModelUnitsOptions.model_validate({**given, "commitment_id": "another"})
+    usage = company.settings.sources[0]
+    parts = [
+        configured_parts(_with(company.settings, sources=(usage, options), reference_dir=tmp_path))
+        for options in (named, unnamed)
+    ]
+    assert ["deployed_capacity" in found for found in parts] == [True, False]
+    assert "capacity" in parts[0]
 
 
 def test_every_asset_belongs_to_a_stage_and_says_what_it_is(graph: AssetGraph):

@@ -10,7 +10,19 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
-from dagster_project.sources import anthropic_costs, anthropic_usage, openai_costs, openai_usage
+from dagster_project.sources import (
+    anthropic_costs,
+    anthropic_usage,
+    azure_ptu,
+    bedrock_model_units,
+    gpu_utilization_files,
+    inventory_files,
+    openai_costs,
+    openai_usage,
+    prometheus_gpus,
+    vertex_gsus,
+)
+from dagster_project.sources._capacity import MEASURES
 from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._rates import (
     ALLOWANCES,
@@ -530,26 +542,84 @@ KPI_FILES_SCORES = Suite(
     ),
 )
 
-GPU_UTILIZATION_FILES_MEASUREMENTS = Suite(
-    stage="raw",
-    subject="gpu_utilization_files_measurements",
-    relation="raw.raw_gpu_utilization_files__measurements",
-    day_column="event_date",
-    specs=(
-        *_landed("deployment_id", "instance_id", "utilization_share", "utilization_percent", day_of="measured_at"),
-        _specs.present("deployment_id", why="A measurement of no deployment says of no capacity that it was used."),
-        _specs.present(
-            "instance_id", why="Two instances measured at one instant would be one that was measured twice."
+_IS_ONE_MEASURE = " + ".join(f"cast({name} is not null as integer)" for name in MEASURES)
+
+
+def _measurements_suite(connector: Connector) -> Suite:
+    """What holds for measurements of bought capacity; a provider counts nothing where nothing was called."""
+    kind, entity = connector.kind, connector.entity("measurements")
+    may_be_empty = entity.may_be_empty
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_measurements",
+        relation=f"raw.raw_{kind}__measurements",
+        day_column="event_date",
+        may_be_empty=may_be_empty,
+        specs=(
+            *_landed(
+                "deployment_id",
+                "instance_id",
+                *MEASURES,
+                "attributes_json",
+                day_of="measured_at",
+                may_be_empty=may_be_empty,
+            ),
+            _specs.present("deployment_id", why="A measurement of no deployment says of no capacity that it was used."),
+            _specs.present(
+                "instance_id", why="Two instances measured at one instant would be one that was measured twice."
+            ),
+            _specs.violations(
+                f"{_IS_ONE_MEASURE} <> 1",
+                aspect="measure",
+                predicate="present",
+                rule="A row has one measure: a share, a percentage or one count of tokens.",
+                why="A measurement without a value would look idle, and one of two values cannot be told which counts.",
+            ),
+            *_fields_known(entity),
         ),
-        _specs.violations(
-            "(utilization_share is null) = (utilization_percent is null)",
-            aspect="utilization",
-            predicate="present",
-            rule="A row has either a utilization_share or a utilization_percent.",
-            why="A measurement without a value would look idle.",
+    )
+
+
+def _deployments_suite(connector: Connector) -> Suite:
+    """What holds for the units that deployments hold."""
+    kind, entity = connector.kind, connector.entity("deployments")
+    may_be_empty = entity.may_be_empty
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_deployments",
+        relation=f"raw.raw_{kind}__deployments",
+        day_column="event_date",
+        may_be_empty=may_be_empty,
+        specs=(
+            *_landed(
+                "deployment_id", "instance_id", "commitment_id", "provider_name", "model_id", "deployment_type",
+                "region_id", "scope_id", "allocated_units", "starts_at", "ends_at", "is_snapshot", "attributes_json",
+                "attributes_json",
+                day_of="observed_at", may_be_empty=may_be_empty,
+            ),
+            _specs.present("provider_name", why="A commitment is matched by its provider."),
+            _specs.present("is_snapshot", why="Until when a row holds is read from its successors or from itself."),
+            _specs.violations(
+                "deployment_id is null and (not is_snapshot or allocated_units is not null)",
+                aspect="deployment_id",
+                predicate="present",
+                rule="A row names its deployment, save the one that says that a snapshot was empty.",
+                why="Units of no deployment serve no call.",
+            ),
+            *_fields_known(entity),
         ),
-    ),
-)
+    )  # fmt: skip
+
+
+AZURE_PTU_MEASUREMENTS = _measurements_suite(azure_ptu.connector)
+AZURE_PTU_DEPLOYMENTS = _deployments_suite(azure_ptu.connector)
+BEDROCK_MODEL_UNITS_MEASUREMENTS = _measurements_suite(bedrock_model_units.connector)
+BEDROCK_MODEL_UNITS_DEPLOYMENTS = _deployments_suite(bedrock_model_units.connector)
+GPU_UTILIZATION_FILES_MEASUREMENTS = _measurements_suite(gpu_utilization_files.connector)
+INVENTORY_FILES_DEPLOYMENTS = _deployments_suite(inventory_files.connector)
+PROMETHEUS_GPUS_MEASUREMENTS = _measurements_suite(prometheus_gpus.connector)
+VERTEX_GSUS_MEASUREMENTS = _measurements_suite(vertex_gsus.connector)
+VERTEX_GSUS_DEPLOYMENTS = _deployments_suite(vertex_gsus.connector)
 
 SUITES: tuple[Suite, ...] = (
     OTLP_FILES_SPANS,
@@ -568,7 +638,15 @@ SUITES: tuple[Suite, ...] = (
     OPENAI_USAGE_BUCKETS,
     ANTHROPIC_USAGE_BUCKETS,
     KPI_FILES_SCORES,
+    AZURE_PTU_MEASUREMENTS,
+    AZURE_PTU_DEPLOYMENTS,
+    BEDROCK_MODEL_UNITS_MEASUREMENTS,
+    BEDROCK_MODEL_UNITS_DEPLOYMENTS,
     GPU_UTILIZATION_FILES_MEASUREMENTS,
+    INVENTORY_FILES_DEPLOYMENTS,
+    PROMETHEUS_GPUS_MEASUREMENTS,
+    VERTEX_GSUS_MEASUREMENTS,
+    VERTEX_GSUS_DEPLOYMENTS,
 )
 
 

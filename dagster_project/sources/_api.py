@@ -6,6 +6,7 @@ of `_http.py`. A key goes into a header and nowhere else; no message, address or
 """
 
 import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ from dagster_project.sources._json import canonical, exact, member
 _MINUTE_SECONDS = 60
 _SAID_LIMIT = 200
 _REFUSED_KEY = frozenset({httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN})
+_THROTTLED = re.compile(rb'"__type" ?: ?"[^"]*(Throttl|LimitExceeded|TooManyRequests)')
+_THROTTLED_WITHIN = 1024
 # Where APIs put the words of a refusal.
 _REASONS = ("error.message", "message", "error", "detail")
 
@@ -174,6 +177,7 @@ class Api:
     Args:
         options: Where it is, and the limits.
         headers: Its headers; a secret is given as such and is never shown.
+        auth: How each request is signed, or gets a token that has to be fetched, where no header does.
         sleep: How to wait.
     """
 
@@ -182,14 +186,16 @@ class Api:
         options: ApiOptions,
         headers: Mapping[str, str | SecretStr],
         *,
+        auth: httpx2.Auth | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._options = options
-        given = (options.key, *headers.values())
+        given = (*(value for _, value in options), *headers.values())
         self._secrets = [value for value in given if isinstance(value, SecretStr)]
         self._sleep = sleep
         self._asked_at: deque[float] = deque(maxlen=options.requests_per_minute)
         self._client = httpx2.Client(
+            auth=auth,
             timeout=options.http.timeout_seconds,
             # A redirect could lead the key to another host.
             follow_redirects=False,
@@ -271,6 +277,9 @@ class Api:
         with self._client.stream(request.method, asked, content=body, headers=headers) as response:
             raise_if_busy(response)
             content = b"".join(whole_content(response, what, self._options.http))
+            # AWS throttles with a status that others keep for wrong requests.
+            if response.status_code == httpx2.codes.BAD_REQUEST and _THROTTLED.search(content[:_THROTTLED_WITHIN]):
+                raise RetryError(f"status {response.status_code}, throttled")
             if not response.is_success:
                 raise PermanentSourceError(self._refusal(response, what, content))
             links = {str(name): str(link["url"]) for name, link in response.links.items() if "url" in link}

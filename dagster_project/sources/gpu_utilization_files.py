@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
-from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Connector, Entity, InputPull, PullContext
+from dagster_project.sources._capacity import MEASUREMENTS, MEASURES
+from dagster_project.sources._connector import Batch, Connector, Entity, InputPull, PullContext
 from dagster_project.sources._files import file_inputs
 from dagster_project.sources._tabular import (
     ConstantColumn,
@@ -21,23 +21,8 @@ from dagster_project.sources._tabular import (
     mapped_batches,
 )
 
-MEASUREMENTS = Entity(
-    name="measurements",
-    schema=pa.schema(
-        [
-            ("deployment_id", pa.string()),
-            ("instance_id", pa.string()),
-            ("utilization_share", pa.float64()),
-            ("utilization_percent", pa.float64()),
-            ("measured_at", UTC_TIMESTAMP),
-            ("attributes_json", pa.string()),
-        ]
-    ),
-    day_column="measured_at",
-)
-
 _Column = Annotated[str, AfterValidator(known_column(MEASUREMENTS))]
-_MEASURES = ("utilization_share", "utilization_percent")
+_SHARES = ("utilization_share", "utilization_percent")
 
 
 class GpuUtilizationFilesOptions(MappedTableOptions):
@@ -54,14 +39,16 @@ class GpuUtilizationFilesOptions(MappedTableOptions):
         if missing := {"deployment_id", "instance_id"} - given:
             msg = f"{', '.join(sorted(missing))} must be mapped to a column of the file or be constant"
             raise ValueError(msg)
-        if len(given & set(_MEASURES)) != 1:
-            msg = f"exactly one of {' and '.join(_MEASURES)} must be mapped to a column of the file"
+        if len(given & set(_SHARES)) != 1 or given & (set(MEASURES) - set(_SHARES)):
+            msg = (
+                f"exactly one of {' and '.join(_SHARES)} must be mapped to a column of the file, and no count of tokens"
+            )
             raise ValueError(msg)
         return self
 
 
 def _read(options: GpuUtilizationFilesOptions, context: PullContext) -> Iterator[InputPull]:
-    required = ("deployment_id", "instance_id", *_MEASURES, "measured_at")
+    required = ("deployment_id", "instance_id", *_SHARES, "measured_at")
     mapping = options.mapping({}, tuple(name for name in required if isinstance(options.columns.get(name), str)))
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:

@@ -192,6 +192,9 @@ _RESPONSE_TEXTS = {
     "model_name": ("model", "modelVersion", "message.model", "response.model"),
     "service_tier": ("service_tier", "response.service_tier"),
 }
+# Which quota served a call of Vertex AI; on demand is the usual tier.
+_PROVISIONED_TRAFFIC = "PROVISIONED_THROUGHPUT"
+_TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex"}
 _COUNT_NAME = re.compile(r"(?:tokens|count|units|requests)$", re.IGNORECASE)
 _INT64_LIMIT = 2**63
 
@@ -207,6 +210,8 @@ class UsagePayloadsOptions(MappedTableOptions):
         usage_member: Where in an item of that list the block is; None when the item is the block.
         response: The record's member that is the response or the list of a stream's events. Without `usage` and
             `response` the record itself is the response.
+        provisioned_deployments: Deployment by model name, for the calls of which the usage block says that provisioned
+            throughput served them (Gemini's `trafficType`).
     """
 
     entity: ClassVar[Entity] = CALLS
@@ -218,6 +223,7 @@ class UsagePayloadsOptions(MappedTableOptions):
     usage: str | None = None
     usage_member: str | None = None
     response: str | None = None
+    provisioned_deployments: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _usage_has_one_origin(self) -> "UsagePayloadsOptions":
@@ -377,7 +383,7 @@ _PRIVATE = "\x00"
 # What is read from the block, the response, the host and the path. Of these a mapped column comes first.
 _DERIVED = (
     "usage_json", "usage_events_json", "dialect_type", "provider_name", "region_id", "operation_name",
-    "requested_model_name", *_RESPONSE_TEXTS,
+    "requested_model_name", "deployment_id", *_RESPONSE_TEXTS,
 )  # fmt: skip
 
 
@@ -473,8 +479,13 @@ class _Reader:
             code = "dialect_unknown"
             where = f"{given['host_name']}{given['request_path']}"
             raise _BadRecordError(code, f"no dialect is known for {where}; name it by 'dialect'")
+        traffic = (payload.usage or {}).get("trafficType")
+        model = given["model_name"] or payload.texts.get("model_name") or (route[1] if route else None)
+        is_provisioned = traffic == _PROVISIONED_TRAFFIC
         return {
+            "service_tier": _TRAFFIC_TIERS.get(str(traffic)),
             **payload.texts,
+            "deployment_id": self._options.provisioned_deployments.get(model or "") if is_provisioned else None,
             "usage_json": _json(payload.usage),
             "usage_events_json": _json(payload.events),
             "dialect_type": dialect,

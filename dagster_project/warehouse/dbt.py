@@ -97,7 +97,7 @@ def dbt_project_vars() -> dict[str, Any]:
 
 
 def discovered_vars() -> dict[str, list[str]]:
-    """Give the dbt vars that name the staging models of each feed, from the connectors that exist."""
+    """Give the dbt vars that name the staging models, or raw tables, of each feed, from the connectors that exist."""
     connectors = discover().values()
     feeds = {"usage_models": "usage", "invoice_models": "invoices", "report_models": "reports"}
     return {
@@ -117,6 +117,14 @@ def discovered_vars() -> dict[str, list[str]]:
                 if connector.feed == "rates" and any(entity.name == entity_name for entity in connector.entities)
             )
             for entity_name in ("rates", "multipliers", "allowances")
+        },
+        **{
+            f"{entity_name.removesuffix('s')}_tables": sorted(
+                f"raw_{connector.kind}__{entity_name}"
+                for connector in connectors
+                if connector.feed == "capacity" and any(entity.name == entity_name for entity in connector.entities)
+            )
+            for entity_name in ("measurements", "deployments")
         },
     }
 

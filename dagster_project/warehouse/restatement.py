@@ -160,7 +160,11 @@ def note_landings(
     create_tables(con)
     con.execute("begin")
     try:
-        days = _changed_file_days(con, connector.kind, _files(landings))
+        changed = _changed_file_days(con, connector.kind, _files(landings))
+        days: set[date] = set().union(*changed.values())
+        if connector.feed == "capacity":
+            # What is deployed holds until something else is known.
+            days |= {day for day in calendar.days() if day >= min(changed.get("deployments", ()), default=date.max)}
         if connector.feed == "kpis":
             days |= _instance_days(con, connector, days)
         requested = sorted({calendar.clamp(day) for day in days})
@@ -373,7 +377,10 @@ def _files(landings: Iterable[Landing]) -> list[dict[str, object]]:
     ]
 
 
-def _changed_file_days(con: duckdb.DuckDBPyConnection, kind: str, files: Sequence[dict[str, object]]) -> set[date]:
+def _changed_file_days(
+    con: duckdb.DuckDBPyConnection, kind: str, files: Sequence[dict[str, object]]
+) -> dict[str, set[date]]:
+    """Give the days of which a kind's files are others than were seen, by entity, and remember these."""
     con.execute("create or replace temp table current_files as select * from ops.seen_files limit 0")
     if files:
         con.register("file_rows", pa.Table.from_pylist(list(files)))
@@ -381,7 +388,7 @@ def _changed_file_days(con: duckdb.DuckDBPyConnection, kind: str, files: Sequenc
         con.unregister("file_rows")
     rows = con.execute(
         """
-        select distinct event_date
+        select distinct entity, event_date
         from (
             (select * from current_files except select * from ops.seen_files where kind = $kind)
             union all
@@ -393,7 +400,10 @@ def _changed_file_days(con: duckdb.DuckDBPyConnection, kind: str, files: Sequenc
     ).fetchall()
     con.execute("delete from ops.seen_files where kind = ?", [kind])
     con.execute("insert into ops.seen_files select * from current_files")
-    return {row[0] for row in rows}
+    days: dict[str, set[date]] = {}
+    for entity, day in rows:
+        days.setdefault(entity, set()).add(day)
+    return days
 
 
 def _instance_days(con: duckdb.DuckDBPyConnection, connector: Connector, score_days: set[date]) -> set[date]:

@@ -1,15 +1,17 @@
 """Wrong purchase records of capacity: each gate names the file, what is wrong with it, and the row."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from dagster_project.sources import discover
 from dagster_project.warehouse.connection import open_warehouse
 from dagster_project.warehouse.dbt import DbtProject, NodeResult
-from dagster_project.warehouse.landing import LandingZone
-from dagster_project.warehouse.raw import refresh_views
+from dagster_project.warehouse.landing import LANDING_COLUMNS, LandingZone
+from dagster_project.warehouse.raw import raw_table, refresh_views
 from tests.integration.small_company import SmallCompany
 
 YEAR = "2026-01-01T00:00:00Z,2027-01-01T00:00:00Z"
@@ -315,3 +317,102 @@ def test_gate_shows_a_deployment_that_its_commitment_cannot_hold(
     assert (judged.name, judged.status) == (gate, "fail")
     columns, row = shown
     assert company.warehouse_rows(f"select {columns} from ({judged.compiled_sql}) order by all") == [row]
+
+
+AT = datetime(2026, 3, 2, tzinfo=UTC)
+LANDED = {"source_name": "fleet", "landed_at": AT, "input_uri": "a", "record_index": 0, "event_date": AT.date()}
+MEASURED = {**LANDED, "deployment_id": "own", "instance_id": "gpu-0", "utilization_percent": 40.0, "measured_at": AT}
+HELD = {
+    **LANDED,
+    "deployment_id": "own",
+    "allocated_units": 1,
+    "is_snapshot": False,
+    "starts_at": AT,
+    "observed_at": AT,
+}
+
+
+def _observe(company: SmallCompany, kind: str, entity_name: str, rows: list[dict[str, object]]) -> None:
+    """Let a raw table show these rows, columns that they lack as null."""
+    connector = discover()[kind]
+    entity = connector.entity(entity_name)
+    schema = pa.schema([*LANDING_COLUMNS, *entity.schema, ("event_date", pa.date32())])
+    given = pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema)
+    name = f"raw.{raw_table(connector, entity)}"
+    with open_warehouse(company.settings) as con:
+        con.register("given", given)
+        con.execute(f"drop view {name}")
+        con.execute(f"create table {name} as select * from given")
+
+
+@pytest.mark.parametrize(
+    ("kind", "entity", "rows", "gate", "shown"),
+    [
+        (
+            "prometheus_gpus",
+            "measurements",
+            [MEASURED, {**MEASURED, "deployment_id": None, "record_index": 1}],
+            "staging__stg_capacity_measurements_identity_present",
+            ("deployment_id, instance_id", (None, "gpu-0")),
+        ),
+        (
+            "prometheus_gpus",
+            "measurements",
+            [MEASURED, {**MEASURED, "instance_id": "gpu-1", "utilization_percent": 140.0}],
+            "staging__stg_capacity_measurements_measure_within_range",
+            ("instance_id, utilization_share", ("gpu-1", "1.4")),
+        ),
+        (
+            "inventory_files",
+            "deployments",
+            [HELD, {**HELD, "instance_id": "i-1", "allocated_units": -1}],
+            "staging__stg_capacity_deployments_units_within_range",
+            ("instance_id, allocated_units", ("i-1", "-1")),
+        ),
+        (
+            "inventory_files",
+            "deployments",
+            [HELD, {**HELD, "deployment_id": "twice"}, {**HELD, "deployment_id": "twice", "source_name": "other"}],
+            "intermediate__int_capacity_deployments_source_unique",
+            ("deployment_id", ("twice",)),
+        ),
+    ],
+)
+def test_gate_shows_an_observation_that_cannot_hold(  # noqa: PLR0917 - one row of the table above
+    tmp_path: Path,
+    kind: str,
+    entity: str,
+    rows: list[dict[str, object]],
+    gate: str,
+    shown: tuple[str, tuple[str | None, ...]],
+):
+    company = SmallCompany.found(tmp_path / "company")
+    company.write_seed("seed_deployments", [])
+    with open_warehouse(company.settings) as con:
+        refresh_views(con, LandingZone(company.settings.landing_dir), discover().values())
+    _observe(company, kind, entity, rows)
+    project = DbtProject(company.settings)
+    project.build(
+        ["stg_capacity__measurements", "+int_capacity__deployments"],
+        exclude=["resource_type:test", "resource_type:unit_test"],
+    )
+    [judged] = project.build([gate], command="test")
+    assert (judged.name, judged.status) == (gate, "fail")
+    columns, row = shown
+    assert company.warehouse_rows(f"select {columns} from ({judged.compiled_sql}) order by all") == [row]
+
+
+def test_gate_shows_a_deployment_whose_periods_overlap(tmp_path: Path):
+    company = SmallCompany.found(tmp_path / "company")
+    with open_warehouse(company.settings) as con:
+        refresh_views(con, LandingZone(company.settings.landing_dir), discover().values())
+    company.write_seed(
+        "seed_deployments",
+        [deployment("own", "", JANUARY), deployment("own", "", "2026-01-15T00:00:00Z,2026-02-01T00:00:00Z")],
+    )
+    gate = "intermediate__int_capacity_deployments_periods_monotonic"
+    project = DbtProject(company.settings)
+    project.build(["+int_capacity__deployments"], exclude=["resource_type:test", "resource_type:unit_test"])
+    [judged] = project.build([gate], command="test")
+    assert (judged.name, judged.status) == (gate, "fail")
+    assert company.warehouse_rows(f"select deployment_id from ({judged.compiled_sql})") == [("own",)]

@@ -32,6 +32,9 @@ def _nulls(kind: str, *names: str) -> str:
     return ", ".join(f"cast(null as {kind}) as {name}" for name in names)
 
 
+MEASURED_KINDS = ("azure_ptu", "bedrock_model_units", "gpu_utilization_files", "prometheus_gpus", "vertex_gsus")
+CLOUD_KINDS = ("azure_ptu", "bedrock_model_units", "vertex_gsus")
+DEPLOYED_KINDS = ("azure_ptu", "bedrock_model_units", "inventory_files", "vertex_gsus")
 RATE_KINDS = ("genai_prices", "litellm_prices", "llm_prices")
 _HISTORY = """
     timestamptz '2026-01-01 00:00:00+00' as valid_from, timestamptz '2026-02-01 00:00:00+00' as valid_to,
@@ -146,10 +149,24 @@ TABLES: dict[str, str] = {
         'measured' as provenance,
         {_nulls("varchar", "score_text", "use_case_id", "use_case_version", "use_case_instance_id")}
     """),
-    "raw.raw_gpu_utilization_files__measurements": _two_rows(f"""
-        {_LANDED}, {_DAY}, {_AT} as measured_at, 'gpu' as deployment_id, 'gpu-' || position as instance_id,
-        cast(0.4 as double) as utilization_share, cast(null as double) as utilization_percent
-    """),
+    **{
+        f"raw.raw_{kind}__measurements": _two_rows(f"""
+            {_LANDED}, {_DAY}, {_AT} as measured_at, 'gpu' as deployment_id, 'gpu-' || position as instance_id,
+            cast(0.4 as double) as utilization_share, cast(null as double) as utilization_percent,
+            {_nulls("bigint", "input_tokens", "cache_read_tokens", "output_tokens", "work_tokens")},
+            {_nulls("varchar", "attributes_json")}
+        """)
+        for kind in MEASURED_KINDS
+    },
+    **{
+        f"raw.raw_{kind}__deployments": _two_rows(f"""
+            {_LANDED}, {_DAY}, {_AT} as observed_at, 'ptu-' || position as deployment_id,
+            {_nulls("varchar", "instance_id", "commitment_id", "model_id", "deployment_type", "region_id", "scope_id")},
+            'azure' as provider_name, cast(100 as bigint) as allocated_units, true as is_snapshot,
+            {_nulls("timestamptz", "starts_at", "ends_at")}, {_nulls("varchar", "attributes_json")}
+        """)
+        for kind in DEPLOYED_KINDS
+    },
     "ops.publication": _two_rows(f"{_AT} as built_at, {_AT} as as_of"),
     "marts.fct_calls": _two_rows(f"""
         'agents_otel' as source_name, 'call-' || position as call_id, {_AT} as called_at, {_DAY},
@@ -323,8 +340,12 @@ def _report_failures(subject: str, dropped_column: str) -> dict[str, str]:
         f"raw__{subject}_billing_account_id_present": _set("billing_account_id = null"),
         # A bucket of two days.
         f"raw__{subject}_bucket_within_range": _set("bucket_end_at = bucket_start_at + interval 2 day"),
-        f"raw__{subject}_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1"),
+        **_new_field(subject),
     }
+
+
+def _new_field(subject: str) -> dict[str, str]:
+    return {f"raw__{subject}_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1")}
 
 
 FAILURES: dict[str, str] = {
@@ -414,11 +435,34 @@ FAILURES: dict[str, str] = {
     "raw__kpi_files_scores_score_within_range": _set("score = 'nan'::double"),
     "raw__kpi_files_scores_provenance_present": _set("provenance = null"),
     "raw__kpi_files_scores_provenance_known": _set("provenance = 'guessed'"),
-    **_landing_failures("gpu_utilization_files_measurements", "instance_id"),
-    **_dated_failures("gpu_utilization_files_measurements", "measured_at"),
-    "raw__gpu_utilization_files_measurements_deployment_id_present": _set("deployment_id = null"),
-    "raw__gpu_utilization_files_measurements_instance_id_present": _set("instance_id = null"),
-    "raw__gpu_utilization_files_measurements_utilization_present": _set("utilization_share = null", "record_index = 1"),
+    **{
+        name: change
+        for kind in MEASURED_KINDS
+        for name, change in {
+            **_landing_failures(
+                f"{kind}_measurements",
+                "work_tokens",
+                may_be_empty=kind not in {"gpu_utilization_files", "prometheus_gpus"},
+            ),
+            **_dated_failures(f"{kind}_measurements", "measured_at"),
+            f"raw__{kind}_measurements_deployment_id_present": _set("deployment_id = null"),
+            f"raw__{kind}_measurements_instance_id_present": _set("instance_id = null"),
+            f"raw__{kind}_measurements_measure_present": _set("utilization_share = null", "record_index = 1"),
+            **(_new_field(f"{kind}_measurements") if kind in CLOUD_KINDS else {}),
+        }.items()
+    },
+    **{
+        name: change
+        for kind in DEPLOYED_KINDS
+        for name, change in {
+            **_landing_failures(f"{kind}_deployments", "region_id", may_be_empty=kind != "inventory_files"),
+            **_dated_failures(f"{kind}_deployments", "observed_at"),
+            f"raw__{kind}_deployments_provider_name_present": _set("provider_name = null"),
+            f"raw__{kind}_deployments_is_snapshot_present": _set("is_snapshot = null", "record_index = 1"),
+            f"raw__{kind}_deployments_deployment_id_present": _set("deployment_id = null", "record_index = 1"),
+            **(_new_field(f"{kind}_deployments") if kind in CLOUD_KINDS else {}),
+        }.items()
+    },
     "serving__publication_not_empty": _EMPTIED,
     "serving__publication_built_at_present": _set("built_at = null"),
     "serving__publication_as_of_present": _set("as_of = null"),

@@ -61,6 +61,35 @@ def test_commitment_without_a_deployment_is_unallocated_until_a_deployment_names
     assert company.published_bytes() == published
 
 
+def test_deployments_of_an_inventory_cost_what_listed_ones_cost(tmp_path: Path):
+    # One instance all the year, and a second one from 5 March at noon.
+    noon = "2026-03-05T12:00:00Z"
+    listed = [
+        f"mill-own-1,mill-gpu,mill,mill-own,,,,,1,2026-01-01T00:00:00Z,{noon},",
+        f"mill-own-1,mill-gpu,mill,mill-own,,,,,2,{noon},2027-01-01T00:00:00Z,",
+    ]
+    stated = _company(tmp_path / "stated", commitments=[COMMITMENT], deployments=listed)
+    observed = _company(tmp_path / "observed", commitments=[COMMITMENT], deployments=[])
+    config = (observed.root / "company.yaml").read_text(encoding="utf-8")
+    source = (
+        "  - {name: fleet, kind: inventory_files, path: fleet.csv, format: csv,\n"
+        "     columns: {deployment_id: pool, instance_id: instance, starts_at: launched, ends_at: ended},\n"
+        "     constants: {provider_name: mill, model_id: mill-own, commitment_id: mill-gpu}}"
+    )
+    observed.write("company.yaml", [*config.splitlines(), *source.splitlines()])
+    observed.write(
+        "fleet.csv",
+        ["pool,instance,launched,ended", "mill-own-1,i-1,2026-01-01T00:00:00Z,", f"mill-own-1,i-2,{noon},"],
+    )
+    hours = "select * from marts.fct_capacity_hours order by all"
+    for company in (stated, observed):
+        outcome = company.run()
+        assert (outcome.is_success, outcome.failed_checks) == (True, []), outcome
+    assert observed.rows(hours) == stated.rows(hours)
+    units = "select max(units_count), min(units_count) from marts.fct_capacity_hours where deployment_id = 'mill-own-1'"
+    assert observed.rows(units) == [(2, 1)]
+
+
 def test_deployment_without_a_commitment_is_paid_as_it_goes(tmp_path: Path):
     own_model_price = "card,mill,mill-own,unit_price,{kind},{price},,standard,2026-01-01,,2026-01-01,true,Price page"
     company = _company(tmp_path / "company", commitments=[], deployments=[f"mill-own-1,,mill,mill-own,,,,,,{YEAR},"])

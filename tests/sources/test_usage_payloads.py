@@ -218,6 +218,27 @@ def test_usage_payloads_dialect_follows_from_host_and_path(  # noqa: PLR0917 - o
     assert (row["dialect_type"], row["operation_name"]) == (dialect, operation)
 
 
+def test_usage_payloads_read_vertex_ai_request_logs(tmp_path: Path):
+    pulled = pull(
+        tmp_path, "usage_payloads", path=str(FIXTURES / "vertex_request_logs" / "exported.jsonl"), dialect="gemini",
+        response="full_response", columns={"event_at": "logging_time", "request_path": "endpoint"},
+        constants={"provider_name": "gcp.vertex_ai", "region_id": "europe-west4"},
+        provisioned_deployments={"gemini-2.5-pro": "europe-west4/gemini-2.5-pro"},
+    )  # fmt: skip
+    found = [(row["call_id"], row["deployment_id"], row["service_tier"]) for row in pulled.rows()]
+    # Only what provisioned throughput served is of the deployment.
+    assert found == [("r-1", "europe-west4/gemini-2.5-pro", None), ("r-2", None, None), ("r-3", None, "priority")]
+    first, _, streamed = pulled.rows()
+    assert orjson.loads(first["usage_json"]) == {
+        "promptTokenCount": 1200, "cachedContentTokenCount": 200, "candidatesTokenCount": 90,
+        "thoughtsTokenCount": 300, "totalTokenCount": 1590, "trafficType": "PROVISIONED_THROUGHPUT",
+    }  # fmt: skip
+    assert orjson.loads(streamed["usage_json"])["candidatesTokenCount"] == 12
+    assert (first["model_name"], first["requested_model_name"]) == ("gemini-2.5-pro", "gemini-2.5-pro")
+    assert pulled.reasons() == {3: "value_missing"}
+    assert "secret" not in str(pulled.rows()) + str(pulled.rejects())
+
+
 def test_merge_blocks_overwrites_member_by_member():
     blocks = [{"a": 1, "d": {"x": 1, "y": 2}, "l": [1]}, {"a": None, "d": {"y": 3}, "l": [2, 3]}, {"b": 4}]
     assert merge_blocks(blocks) == {"a": 1, "b": 4, "d": {"x": 1, "y": 3}, "l": [2, 3]}

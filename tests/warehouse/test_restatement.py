@@ -85,6 +85,13 @@ def test_new_changed_and_vanished_files_request_their_days(con: duckdb.DuckDBPyC
     assert restatement.pending_days(con) == {_day(day) for day in (3, 4, 6, 7)}
 
 
+def test_what_is_deployed_holds_for_the_days_after_it_too(con: duckdb.DuckDBPyConnection):
+    assert _note(con, "inventory_files", {4: "a"}) == [4, 5, 6, 7, 8]
+    assert _note(con, "inventory_files", {4: "a", 8: "b"}) == [8]
+    assert _note(con, "inventory_files", {8: "b"}) == [4, 5, 6, 7, 8]
+    assert _note(con, "prometheus_gpus", {4: "a"}) == [4]
+
+
 def _allow(
     con: duckdb.DuckDBPyConnection,
     period_type: str = "month",

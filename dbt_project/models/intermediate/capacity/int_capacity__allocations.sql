@@ -5,7 +5,7 @@ commitments as (
 ),
 
 deployments as (
-    select * from {{ ref('seed_deployments') }}
+    select * from {{ ref('int_capacity__deployments') }}
 ),
 
 throughputs as (

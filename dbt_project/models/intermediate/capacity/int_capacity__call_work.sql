@@ -49,7 +49,7 @@ existing as (
             order by starts_at, ends_at
             rows between unbounded preceding and 1 preceding
         ) as former_ends_at
-    from {{ ref('seed_deployments') }}
+    from {{ ref('int_capacity__deployments') }}
 ),
 
 absent as (
@@ -64,14 +64,14 @@ absent as (
         deployment_id,
         timestamp with time zone '1970-01-01 00:00:00+00:00' as starts_at,
         min(starts_at) as ends_at
-    from {{ ref('seed_deployments') }}
+    from {{ ref('int_capacity__deployments') }}
     group by deployment_id
     union all
     select
         deployment_id,
         max(ends_at) as starts_at,
         timestamp with time zone '9999-12-31 00:00:00+00:00' as ends_at
-    from {{ ref('seed_deployments') }}
+    from {{ ref('int_capacity__deployments') }}
     group by deployment_id
 ),
 

@@ -27,18 +27,57 @@ work as (
     group by deployment_id, commitment_id, hour_at
 ),
 
+allocations as (
+    select * from {{ ref('int_capacity__allocations') }}
+),
+
+measurements as (
+    select
+        *,
+        {{ utc_hour('measured_at') }} as hour_at
+    from {{ ref('stg_capacity__measurements') }}
+    where
+        {{ in_window('event_date') }}
+        and reject_reason is null
+),
+
 -- Every measurement of an instance of the deployment counts alike.
 telemetry as (
     select
         deployment_id,
-        {{ utc_hour('measured_at') }} as hour_at,
+        hour_at,
         cast(sum(utilization_millionths) as decimal(38, 0)) as utilization_millionths,
         count(*) as measurement_count
-    from {{ ref('stg_gpu_utilization_files__measurements') }}
+    from measurements
+    where measure_type = 'utilization'
+    group by deployment_id, hour_at
+),
+
+-- Where a provider counts tokens instead, they are weighed as those of calls are; one that it weighs itself counts as it is.
+counted as (
+    select
+        measurements.deployment_id,
+        allocations.commitment_id,
+        measurements.hour_at,
+        cast(round(sum(
+            case measurements.measure_type
+                when 'work_tokens' then measurements.work_tokens
+                when 'input_tokens' then measurements.input_tokens * allocations.input_token_weight
+                when 'cache_read_tokens' then measurements.cache_read_tokens * allocations.cache_read_token_weight
+                else measurements.output_tokens * allocations.output_token_weight
+            end
+        )) as decimal(38, 0)) as counted_tokens,
+        count(*) as measurement_count
+    from measurements
+    inner join allocations
+        on
+            measurements.deployment_id = allocations.deployment_id
+            and measurements.measured_at >= allocations.starts_at
+            and measurements.measured_at < allocations.ends_at
     where
-        {{ in_window('event_date') }}
-        and reject_reason is null
-    group by deployment_id, {{ utc_hour('measured_at') }}
+        measurements.measure_type <> 'utilization'
+        and allocations.input_tokens_per_minute_per_unit is not null
+    group by measurements.deployment_id, allocations.commitment_id, measurements.hour_at
 ),
 
 measured as (
@@ -50,13 +89,23 @@ measured as (
         cast(coalesce(work.call_count, 0) as bigint) as call_count,
         cast(coalesce(work.spillover_call_count, 0) as bigint) as spillover_call_count,
         cast(coalesce(work.throttled_call_count, 0) as bigint) as throttled_call_count,
-        telemetry.utilization_millionths,
-        telemetry.measurement_count,
+        coalesce(telemetry.measurement_count, counted.measurement_count) as measurement_count,
+        case
+            when telemetry.measurement_count is not null
+                then cast(telemetry.utilization_millionths as double) / (telemetry.measurement_count * 1000000)
+            when bought.capacity_tokens > 0 and counted.measurement_count is not null
+                then cast(least(counted.counted_tokens, bought.capacity_tokens) as double) / bought.capacity_tokens
+        end as measured_utilization_share,
         case
             when telemetry.measurement_count is not null
                 then {{ integer_divide(
                     'cast(bought.nano_usd as decimal(38, 0)) * telemetry.utilization_millionths',
                     'telemetry.measurement_count * 1000000',
+                ) }}
+            when bought.capacity_tokens > 0 and counted.measurement_count is not null
+                then {{ integer_divide(
+                    'cast(bought.nano_usd as decimal(38, 0)) * least(counted.counted_tokens, bought.capacity_tokens)',
+                    'bought.capacity_tokens',
                 ) }}
         end as busy_nano_usd
     from bought
@@ -69,6 +118,11 @@ measured as (
         on
             bought.deployment_id = telemetry.deployment_id
             and bought.hour_at = telemetry.hour_at
+    left join counted
+        on
+            bought.deployment_id = counted.deployment_id
+            and bought.commitment_id = counted.commitment_id
+            and bought.hour_at = counted.hour_at
 ),
 
 -- Money in whole nano-dollars: a split of integers leaves no remainder behind. What telemetry finds busy in an hour
@@ -124,7 +178,7 @@ final as (
         spillover_call_count,
         throttled_call_count,
         cast(measurement_count as bigint) as measurement_count,
-        cast(utilization_millionths as double) / (measurement_count * 1000000) as measured_utilization_share,
+        measured_utilization_share,
         cast(used_nano_usd as bigint) as used_nano_usd,
         cast(case when allocation_type = 'deployment' then nano_usd - used_nano_usd else 0 end as bigint)
             as idle_nano_usd,

@@ -1,7 +1,7 @@
 with
 
 deployments as (
-    select * from {{ ref('seed_deployments') }}
+    select * from {{ ref('int_capacity__deployments') }}
 ),
 
 allocations as (
