@@ -28,6 +28,7 @@ _TEXTS = {
     "billing_account_name": ("BillingAccountName",),
     "billing_profile_id": ("BillingProfileId",),
     "billing_currency": ("BillingCurrencyCode", "BillingCurrency"),
+    "account_owner_id": ("AccountOwnerId",),
     "invoice_section_name": ("InvoiceSectionName", "InvoiceSection"),
     "cost_center": ("CostCenter",),
     "subscription_id": ("SubscriptionId", "SubscriptionGuid"),
@@ -72,6 +73,16 @@ _AMOUNTS = {
     "payg_price": ("PayGPrice",),
 }
 _NAMES = _TEXTS | _DAYS | _AMOUNTS
+# The other columns of these schemas, in the spellings of both agreements; what a delivery has beyond these is new.
+_OTHERS = (
+    "AccountId", "AccountName", "AvailabilityZone", "BillingProfileName", "CostAllocationRuleName", "InvoiceSectionId",
+    "IsAzureCreditEligible", "OfferId", "PlanName", "ProductId", "ProductOrderId", "ProductOrderName",
+    "ResourceLocationNormalized", "ServiceInfo1", "ServiceInfo2", "Term", "billingProfileName",
+    "costAllocationRuleName", "costInPricingCurrency", "costInUsd", "exchangeRateDate", "exchangeRatePricingToBilling",
+    "invoiceSectionId", "isAzureCreditEligible", "location", "paygCostInUsd", "pricingCurrency", "productOrderId",
+    "productOrderName", "provider", "publisherId", "resellerMpnId", "resellerName", "serviceInfo1", "serviceInfo2",
+    "servicePeriodEndDate", "servicePeriodStartDate", "term",
+)  # fmt: skip
 
 CHARGES = Entity(
     name="charges",
@@ -85,6 +96,8 @@ CHARGES = Entity(
     ),
     day_column="usage_at",
     amount_columns=("cost_in_billing_currency", "payg_cost_in_billing_currency"),
+    user_columns=("account_owner_id",),
+    known_attributes=frozenset(_OTHERS),
 )
 
 

@@ -84,6 +84,8 @@ INVOCATIONS = Entity(
     ),
     day_column="event_at",
     token_columns=("input_tokens", "output_tokens"),
+    user_columns=("user_id",),
+    known_attributes=frozenset(),
 )
 
 _MAPPABLE = (*_CONTEXT, "turn_index", "attempt_index", "user_id")

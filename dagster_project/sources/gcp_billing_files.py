@@ -90,6 +90,24 @@ CHARGES = Entity(
     ),
     day_column="usage_start_time",
     amount_columns=("cost", "cost_at_list"),
+    known_attributes=frozenset(
+        {
+            "adjustment_info.id",
+            "adjustment_info.mode",
+            "consumption_model",
+            "cost_at_effective_price_default",
+            "cost_at_list_consumption_model",
+            "currency_conversion_rate",
+            "invoice.publisher_type",
+            "location.country",
+            "location.zone",
+            "price",
+            "project.ancestors",
+            "project.ancestry_numbers",
+            "project.labels",
+            "project.number",
+        }
+    ),
 )
 
 

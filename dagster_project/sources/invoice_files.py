@@ -166,6 +166,4 @@ def _read(options: InvoiceFilesOptions, _: PullContext) -> Iterator[InputPull]:
     return deliveries(file_inputs(options, read), options.delivery)
 
 
-connector = Connector(
-    kind="invoice_files", feed="invoices", entities=(LINES,), options=InvoiceFilesOptions, read=_read
-)
+connector = Connector(kind="invoice_files", feed="invoices", entities=(LINES,), options=InvoiceFilesOptions, read=_read)
