@@ -34,7 +34,7 @@ DELIVERY_COLUMNS = [
     ("restated_period", pa.string()),
     ("attributes_json", pa.string()),
 ]
-"""The columns of every bill's entity that no issuer writes: what arrived at once, what it restates, what else it has."""
+"""The columns of a bill's entity that no issuer writes: what arrived at once, what it restates, what else it has."""
 
 Delivery = Literal["file", "folder"]
 RestatedPeriod = Literal["charge_period", "billing_period", "nothing"]

@@ -362,7 +362,7 @@ def _rate_failures(kind: str) -> dict[str, str]:
     }
 
 
-def _bill_failures(  # noqa: PLR0913 - the columns of one bill
+def _bill_failures(
     subject: str,
     dropped_column: str,
     *,
