@@ -137,6 +137,39 @@ def explain(
         click.echo("\n\n".join("\n".join(item.lines()) for item in found))
 
 
+@main.command()
+@_STATE
+@_CONFIG
+@click.argument("source_name", required=False)
+def receive(state_dir: Path | None, config: Path | None, source_name: str | None) -> None:
+    """Serve an OTLP/HTTP endpoint for a source with `receiver`, until told to stop; `run` may go on meanwhile."""
+    with _clear_errors():
+        from dagster_project.receiver import server  # noqa: PLC0415 - --help need not wait for it
+        from dagster_project.sources.otlp_files import OtlpFilesOptions  # noqa: PLC0415 - as above
+
+        settings = load_settings(config_path=config, state_dir=state_dir)
+        found = [
+            item
+            for item in settings.sources
+            if isinstance(item, OtlpFilesOptions) and item.receiver and source_name in (None, item.name)
+        ]
+        if len(found) != 1:
+            names = ", ".join(item.name for item in found) or "none"
+            raise click.UsageError(f"Expected one source with `receiver` to serve, found {names}; name one.")
+        [source] = found
+        assert source.receiver is not None  # noqa: S101 - chosen for having one
+        host = source.receiver.host
+        server.receive(
+            source.spool_dir,
+            source.receiver,
+            hash_key=settings.hash_key.get_secret_value().encode() if settings.hash_key else None,
+            keep_user_ids=source.keep_user_ids,
+            on_ready=lambda port: click.echo(
+                f"Receiving traces of {source.name} on http://{host}:{port}{server.TRACES_PATH} into {source.spool_dir}"
+            ),
+        )
+
+
 def _require_published(settings: Settings) -> None:
     if not settings.serving_path.exists():
         raise click.UsageError(f"Nothing is published at {settings.serving_path}; `tokenledger run` publishes.")

@@ -73,7 +73,10 @@ _OTLP_FILES_SPANS_COLUMNS = (
     "gen_ai_response_model", "gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens",
     "gen_ai_usage_cache_read_input_tokens", "gen_ai_usage_cache_creation_input_tokens",
     "gen_ai_usage_reasoning_output_tokens", "service_tier", "tokenledger_use_case_id",
-    "tokenledger_use_case_instance_id", "attributes_json",
+    "tokenledger_use_case_instance_id", "openinference_span_kind", "llm_response_model_name",
+    "llm_request_model_name", "llm_model_name", "llm_provider", "llm_system", "embedding_model_name", "session_id",
+    "agent_name", "llm_token_count_prompt_tokens", "llm_token_count_completion_tokens",
+    "llm_token_count_total_tokens", "attributes_json",
 )  # fmt: skip
 
 OTLP_FILES_SPANS = Suite(

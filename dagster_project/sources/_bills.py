@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._connector import Batch, Entity, InputIdentity, InputPull
+from dagster_project.sources._connector import Batch, Entity, InputIdentity, InputPull, PullContext
 from dagster_project.sources._files import file_inputs
 from dagster_project.sources._tabular import (
     ColumnMapping,
@@ -90,13 +90,13 @@ class BillFormat:
     prepared: Mapping[str, Callable[[pa.Array], pa.Array]] | None = None
 
 
-def bill_inputs(options: BillOptions, form: BillFormat) -> Iterator[InputPull]:
+def bill_inputs(options: BillOptions, context: PullContext, form: BillFormat) -> Iterator[InputPull]:
     """List the deliveries of a bill's source as inputs."""
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
         yield from _batches(path, input_uri, _options_for(path, options), form)
 
-    return deliveries(file_inputs(options, read), options.delivery)
+    return deliveries(file_inputs(options, context, read), options.delivery)
 
 
 def deliveries(files: Iterable[InputPull], delivery: Delivery) -> Iterator[InputPull]:

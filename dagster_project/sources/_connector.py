@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from dagster_project.errors import PermanentSourceError
 
@@ -25,6 +25,8 @@ Feed = Literal["usage", "rates", "invoices", "reports", "kpis", "capacity"]
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 RAW_TEXT_LIMIT_BYTES = 64 * 1024
+# fsspec calls these file systems too; addresses are configured as `url`, and files by their path.
+_NOT_STORES = frozenset({"http", "https", "file", "local", "data", "cached", "simplecache", "filecache", "blockcache"})
 
 
 @dataclass(frozen=True)
@@ -186,12 +188,25 @@ class FilePattern:
         return files
 
 
-def parse_file_pattern(text: str, *, config_dir: Path, feeds_dir: Path) -> FilePattern:
-    """Read a configured `path`: `{feeds}/...`, relative to the configuration file, or absolute.
+@dataclass(frozen=True)
+class ObjectPattern:
+    """Objects of a store that fsspec knows, by a URL whose path may hold glob characters.
+
+    Attributes:
+        url: `s3://bucket/usage/*.jsonl.gz` and the like; without credentials.
+    """
+
+    url: str
+
+
+def parse_file_pattern(text: str, *, config_dir: Path, feeds_dir: Path) -> FilePattern | ObjectPattern:
+    """Read a configured `path`: a store's URL, `{feeds}/...`, relative to the configuration file, or absolute.
 
     Raises:
-        ValueError: it holds a placeholder other than a leading `{feeds}/`.
+        ValueError: it holds a placeholder other than a leading `{feeds}/`, or is a URL of an unknown kind.
     """
+    if "://" in text:
+        return _object_pattern(text)
     if text.startswith("{feeds}/"):
         pattern = FilePattern(feeds_dir, text.removeprefix("{feeds}/"), "feeds/")
     elif text.startswith("~/"):
@@ -206,6 +221,19 @@ def parse_file_pattern(text: str, *, config_dir: Path, feeds_dir: Path) -> FileP
     return pattern
 
 
+def _object_pattern(url: str) -> ObjectPattern:
+    from fsspec import available_protocols  # noqa: PLC0415 - only a configured store needs it
+
+    protocol, _, rest = url.partition("://")
+    if protocol not in available_protocols() or protocol in _NOT_STORES or "@" in rest.partition("/")[0]:
+        msg = (
+            "expected a path, or the URL of an object store that fsspec knows (s3://, gs://, az://, ...) without "
+            "credentials; these stand in `storage`"
+        )
+        raise ValueError(msg)
+    return ObjectPattern(url)
+
+
 def _validate_file_pattern(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value
@@ -216,7 +244,20 @@ def _validate_file_pattern(value: object, info: ValidationInfo) -> object:
     )
 
 
-FilePatternField = Annotated[FilePattern, BeforeValidator(_validate_file_pattern)]
+FilePatternField = Annotated[FilePattern | ObjectPattern, BeforeValidator(_validate_file_pattern)]
+
+
+def _hidden(value: Any) -> Any:  # noqa: ANN401 - any option of any store
+    """Put every text into a wrapper that shows stars."""
+    if isinstance(value, dict):
+        return {name: _hidden(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(item) for item in value]
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+StorageOptions = Annotated[dict[str, Any], AfterValidator(_hidden)]
+"""What fsspec is given to reach an object store: endpoint, credentials; every text in it counts as secret."""
 
 
 class EnvironmentText(str):
@@ -302,9 +343,10 @@ class SourceOptions(BaseModel):
 
 
 class FileSourceOptions(SourceOptions):
-    """Options of a source whose inputs are files."""
+    """Options of a source whose inputs are files, or objects that are read as files."""
 
     path: FilePatternField
+    storage: StorageOptions = Field(default={}, exclude=True)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,32 @@
 """Files as inputs: identity, opening, decompression, and the check that a file stood still while it was read.
 
-Knows bytes and file names, nothing of what is inside; tables are `_tabular.py`'s business.
+An object of a store is an input alike: its content is copied when it is wanted, read as a file, and the copy deleted.
+Knows bytes and file names, nothing of what is inside; tables are `_tabular.py`'s business, stores `_objects.py`'s.
 """
 
 import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
-from dagster_project.sources._connector import Batch, FileSourceOptions, InputIdentity, InputPull
+from dagster_project.sources._connector import (
+    Batch,
+    FilePattern,
+    FileSourceOptions,
+    InputIdentity,
+    InputPull,
+    ObjectPattern,
+    PullContext,
+)
+from dagster_project.sources._objects import StoredObject, stored_objects
 
 _CHUNK_BYTES = 1024 * 1024
 # A file that changed more recently than this may change again without a visible change of its times.
@@ -25,14 +37,51 @@ _UTF16_OR_32_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
-def file_inputs(options: FileSourceOptions, read: Callable[[Path, str], Iterator[Batch]]) -> Iterator[InputPull]:
-    """List a source's files as inputs; `read` is given the path and the input's name.
+def file_inputs(
+    options: FileSourceOptions, context: PullContext, read: Callable[[Path, str], Iterator[Batch]]
+) -> Iterator[InputPull]:
+    """List a source's files or objects as inputs; `read` is given the path and the input's name.
 
     Raises:
-        PermanentSourceError: no file matches the configured path.
+        PermanentSourceError: nothing matches the configured path, or the object store refuses.
+        TransientSourceError: the object store does not answer.
     """
-    for input_uri, path in options.path.files():
-        yield file_input(path, input_uri, read)
+    return inputs_at(options.path, options.storage, context, read)
+
+
+def inputs_at(
+    place: FilePattern | ObjectPattern,
+    storage: Mapping[str, Any],
+    context: PullContext,
+    read: Callable[[Path, str], Iterator[Batch]],
+) -> Iterator[InputPull]:
+    """List what is at a place as inputs, as `file_inputs` does."""
+    if isinstance(place, FilePattern):
+        for input_uri, path in place.files():
+            yield file_input(path, input_uri, read)
+        return
+    for item in stored_objects(place, storage):
+        copy = context.fetched_dir / f"{uuid.uuid4().hex}{item.suffix}"
+        try:
+            yield _object_input(item, copy, read)
+        finally:
+            copy.unlink(missing_ok=True)
+
+
+def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:
+    """Make an object an input that is copied, when its content is wanted, and then read as a file."""
+    as_file = file_input(copy, item.url, read)
+
+    def identify() -> InputIdentity:
+        item.copy_to(copy)
+        return as_file.identify()
+
+    def batches() -> Iterator[Batch]:
+        if not copy.exists():
+            item.copy_to(copy)
+        yield from as_file.batches()
+
+    return InputPull(item.url, item.stamp, identify, batches)
 
 
 def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:

@@ -31,8 +31,9 @@ from dagster_project.sources._connector import (
     InputPull,
     PullContext,
     SourceOptions,
+    StorageOptions,
 )
-from dagster_project.sources._files import file_input, sha256_of
+from dagster_project.sources._files import file_input, inputs_at, sha256_of
 
 _CHUNK_BYTES = 64 * 1024
 _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -58,9 +59,10 @@ class HttpOptions(BaseModel):
 
 
 class LocatedOptions(SourceOptions):
-    """Options of a source that is files (`path`) or is fetched (`url`)."""
+    """Options of a source that is files or stored objects (`path`), or is fetched (`url`)."""
 
     path: FilePatternField | None = None
+    storage: StorageOptions = Field(default={}, exclude=True)
     url: str | None = None
     http: HttpOptions = HttpOptions()
 
@@ -106,8 +108,7 @@ def located_inputs(
         TransientSourceError: the server cannot be reached, or does not answer in full.
     """
     if options.path is not None:
-        for input_uri, path in options.path.files():
-            yield file_input(path, input_uri, read)
+        yield from inputs_at(options.path, options.storage, context, read)
     elif options.url is not None:
         today = context.now.astimezone(UTC).date()
         fetched = fetch(options.url, context.fetched_dir, options.http, today=today)

@@ -21,7 +21,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, FileSourceOptions, InputPull, Reject
+from dagster_project.sources._connector import (
+    UTC_TIMESTAMP,
+    Batch,
+    Entity,
+    FileSourceOptions,
+    InputPull,
+    PullContext,
+    Reject,
+)
 from dagster_project.sources._files import UTF8_MARK, file_inputs, open_bytes, refuse_utf16
 
 AMOUNT_TYPE = pa.decimal128(38, 18)
@@ -107,7 +115,7 @@ class ReportFormat:
     columns: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
-def report_inputs(options: ReportOptions, form: ReportFormat) -> Iterator[InputPull]:
+def report_inputs(options: ReportOptions, context: PullContext, form: ReportFormat) -> Iterator[InputPull]:
     """List the files of a report as inputs."""
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
@@ -115,7 +123,7 @@ def report_inputs(options: ReportOptions, form: ReportFormat) -> Iterator[InputP
             content = stream.read()
         yield report_batch(pages_of(content, input_uri), form, options.billing_account_id)
 
-    return file_inputs(options, read)
+    return file_inputs(options, context, read)
 
 
 def pages_of(content: bytes, input_uri: str) -> list[Any]:

@@ -49,8 +49,8 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
 FORMAT = ReportFormat(COSTS, "starting_at", "ending_at", frozenset({"amount"}), _columns)
 
 
-def _read(options: ReportOptions, _: PullContext) -> Iterator[InputPull]:
-    return report_inputs(options, FORMAT)
+def _read(options: ReportOptions, context: PullContext) -> Iterator[InputPull]:
+    return report_inputs(options, context, FORMAT)
 
 
 connector = Connector(kind="anthropic_costs", feed="invoices", entities=(COSTS,), options=ReportOptions, read=_read)

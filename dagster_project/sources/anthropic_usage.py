@@ -73,8 +73,8 @@ FORMAT = ReportFormat(
 )
 
 
-def _read(options: ReportOptions, _: PullContext) -> Iterator[InputPull]:
-    return report_inputs(options, FORMAT)
+def _read(options: ReportOptions, context: PullContext) -> Iterator[InputPull]:
+    return report_inputs(options, context, FORMAT)
 
 
 connector = Connector(kind="anthropic_usage", feed="reports", entities=(BUCKETS,), options=ReportOptions, read=_read)

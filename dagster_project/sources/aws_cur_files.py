@@ -198,8 +198,8 @@ _FORM = BillFormat(
 )
 
 
-def _read(options: AwsCurFilesOptions, _: PullContext) -> Iterator[InputPull]:
-    return bill_inputs(options, _FORM)
+def _read(options: AwsCurFilesOptions, context: PullContext) -> Iterator[InputPull]:
+    return bill_inputs(options, context, _FORM)
 
 
 connector = Connector(

@@ -131,8 +131,8 @@ _FORM = BillFormat(
 )  # fmt: skip
 
 
-def _read(options: AzureCostFilesOptions, _: PullContext) -> Iterator[InputPull]:
-    return bill_inputs(options, _FORM)
+def _read(options: AzureCostFilesOptions, context: PullContext) -> Iterator[InputPull]:
+    return bill_inputs(options, context, _FORM)
 
 
 connector = Connector(

@@ -306,8 +306,8 @@ def _batches(path: Path, input_uri: str, options: BedrockLogsOptions) -> Iterato
         yield batch()
 
 
-def _read(options: BedrockLogsOptions, _: PullContext) -> Iterator[InputPull]:
-    files = file_inputs(options, lambda path, input_uri: _batches(path, input_uri, options))
+def _read(options: BedrockLogsOptions, context: PullContext) -> Iterator[InputPull]:
+    files = file_inputs(options, context, lambda path, input_uri: _batches(path, input_uri, options))
     return (pull for pull in files if not _NOT_LOGS.search(pull.input_uri))
 
 

@@ -185,7 +185,7 @@ def _columns_of(present: list[str]) -> dict[str, str]:
     return found
 
 
-def _read(options: FocusFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: FocusFilesOptions, context: PullContext) -> Iterator[InputPull]:
     form = BillFormat(
         entity=CHARGES,
         title="a FOCUS cost and usage file",
@@ -194,7 +194,7 @@ def _read(options: FocusFilesOptions, _: PullContext) -> Iterator[InputPull]:
         required=("charge_period_start",),
         constants=lambda present: {"focus_version": options.focus_version or infer_version(present)},
     )
-    return bill_inputs(options, form)
+    return bill_inputs(options, context, form)
 
 
 connector = Connector(kind="focus_files", feed="invoices", entities=(CHARGES,), options=FocusFilesOptions, read=_read)

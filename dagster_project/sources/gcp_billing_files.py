@@ -246,8 +246,8 @@ def _object(value: object) -> str | None:
     return text_of({str(item["key"]): item.get("value") for item in pairs}) if pairs else None
 
 
-def _read(options: GcpBillingFilesOptions, _: PullContext) -> Iterator[InputPull]:
-    files = file_inputs(options, lambda path, input_uri: _Reader(input_uri, options).batches(path))
+def _read(options: GcpBillingFilesOptions, context: PullContext) -> Iterator[InputPull]:
+    files = file_inputs(options, context, lambda path, input_uri: _Reader(input_uri, options).batches(path))
     return deliveries(files, options.delivery)
 
 

@@ -60,14 +60,14 @@ class GpuUtilizationFilesOptions(MappedTableOptions):
         return self
 
 
-def _read(options: GpuUtilizationFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: GpuUtilizationFilesOptions, context: PullContext) -> Iterator[InputPull]:
     required = ("deployment_id", "instance_id", *_MEASURES, "measured_at")
     mapping = options.mapping({}, tuple(name for name in required if isinstance(options.columns.get(name), str)))
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
         return mapped_batches(path, input_uri, options, mapping)
 
-    return file_inputs(options, read)
+    return file_inputs(options, context, read)
 
 
 connector = Connector(

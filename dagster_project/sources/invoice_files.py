@@ -141,7 +141,7 @@ def _plain_amounts(values: pa.Array, mark: str) -> pa.Array:
     return pc.replace_substring_regex(plain, r"^\s*\((.*)\)\s*$", r"-\1")
 
 
-def _read(options: InvoiceFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: InvoiceFilesOptions, context: PullContext) -> Iterator[InputPull]:
     days = {source for name, source in options.columns.items() if name in _PERIODS and isinstance(source, str)}
     amounts = {source for name, source in options.columns.items() if name in _AMOUNTS and isinstance(source, str)}
 
@@ -163,7 +163,7 @@ def _read(options: InvoiceFilesOptions, _: PullContext) -> Iterator[InputPull]:
         mapping = options.mapping(constants, ("charge_period_start", *_NEEDED))
         yield from mapped_batches(path, input_uri, options, mapping, prepared)
 
-    return deliveries(file_inputs(options, read), options.delivery)
+    return deliveries(file_inputs(options, context, read), options.delivery)
 
 
 connector = Connector(kind="invoice_files", feed="invoices", entities=(LINES,), options=InvoiceFilesOptions, read=_read)

@@ -74,7 +74,7 @@ class KpiFilesOptions(MappedTableOptions):
         return constants
 
 
-def _read(options: KpiFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: KpiFilesOptions, context: PullContext) -> Iterator[InputPull]:
     required = ("kpi_name", "scored_at") if isinstance(options.columns.get("kpi_name"), str) else ("scored_at",)
     mapping = options.mapping({"provenance": PROVENANCES[0]}, required)
 
@@ -84,7 +84,7 @@ def _read(options: KpiFilesOptions, _: PullContext) -> Iterator[InputPull]:
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
         return mapped_batches(path, input_uri, options, mapping, check)
 
-    return file_inputs(options, read)
+    return file_inputs(options, context, read)
 
 
 def _scored(raw: RawBatch, mapping: ColumnMapping) -> RawBatch:

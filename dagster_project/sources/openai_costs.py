@@ -40,8 +40,8 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
 FORMAT = ReportFormat(COSTS, "start_time", "end_time", frozenset({"amount", "quantity"}), _columns)
 
 
-def _read(options: ReportOptions, _: PullContext) -> Iterator[InputPull]:
-    return report_inputs(options, FORMAT)
+def _read(options: ReportOptions, context: PullContext) -> Iterator[InputPull]:
+    return report_inputs(options, context, FORMAT)
 
 
 connector = Connector(kind="openai_costs", feed="invoices", entities=(COSTS,), options=ReportOptions, read=_read)

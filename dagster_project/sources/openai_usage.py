@@ -76,8 +76,8 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
 FORMAT = ReportFormat(BUCKETS, "start_time", "end_time", frozenset({*COUNTS, *_PARTS}), _columns)
 
 
-def _read(options: ReportOptions, _: PullContext) -> Iterator[InputPull]:
-    return report_inputs(options, FORMAT)
+def _read(options: ReportOptions, context: PullContext) -> Iterator[InputPull]:
+    return report_inputs(options, context, FORMAT)
 
 
 connector = Connector(kind="openai_usage", feed="reports", entities=(BUCKETS,), options=ReportOptions, read=_read)

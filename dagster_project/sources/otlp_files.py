@@ -1,31 +1,38 @@
 """Spans in OTLP/JSON files: JSON Lines of trace exports, plain, .gz or .zst, one row per span.
 
-Every span lands, parents, agents and tools too; staging keeps the leaves. Known attributes become columns
-(span first, then resource), the rest goes into attributes_json, prompts and completions nowhere: they are
+The files are a Collector's, or those that `tokenledger receive` writes for a source with `receiver`. Every span lands,
+parents, agents and tools too; staging keeps the leaves. Known attributes, OpenTelemetry's and OpenInference's, become
+columns (span first, then resource), the rest goes into attributes_json, prompts and completions nowhere: they are
 never stored, and they are taken out of rejected spans as well. Events and links are not read. A line that is
 not JSON cannot be searched for content, so it is kept as it came.
 """
 
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dagster_project.sources._connector import (
     UTC_TIMESTAMP,
     Batch,
     Connector,
     Entity,
+    FilePattern,
     FileSourceOptions,
     InputPull,
     PullContext,
     Reject,
+    Secret,
 )
 from dagster_project.sources._files import file_inputs, text_lines
+from dagster_project.sources._otlp import USER_ATTRIBUTES, USER_PSEUDONYM_ATTRIBUTE, is_content, is_user
 from dagster_project.sources._tabular import json_object
 
 _TEXT = [
@@ -41,6 +48,21 @@ _TEXT = [
     "gen_ai.workflow.name",
     "deployment.environment.name",
     "deployment.environment",
+    "openinference.span.kind",
+    "llm.response.model_name",
+    "llm.request.model_name",
+    "llm.model_name",
+    "llm.provider",
+    "llm.system",
+    "embedding.model_name",
+    "decision.response.model_name",
+    "decision.request.model_name",
+    "decision.model_name",
+    "decision.provider",
+    "decision.system",
+    "session.id",
+    "agent.name",
+    USER_PSEUDONYM_ATTRIBUTE,
 ]
 _COUNTS = {
     "gen_ai.usage.input_tokens": "gen_ai_usage_input_tokens",
@@ -58,13 +80,28 @@ _COUNTS = {
     "gen_ai.usage.cache_creation_input_tokens": "gen_ai_usage_cache_creation_input_tokens_deprecated",
     "gen_ai.usage.cache_read_tokens": "gen_ai_usage_cache_read_tokens",
     "gen_ai.usage.cache_write_tokens": "gen_ai_usage_cache_write_tokens",
+    "llm.token_count.prompt": "llm_token_count_prompt_tokens",
+    "llm.token_count.completion": "llm_token_count_completion_tokens",
+    "llm.token_count.total": "llm_token_count_total_tokens",
+    "llm.token_count.prompt_details.cache_read": "llm_token_count_prompt_details_cache_read_tokens",
+    "llm.token_count.prompt_details.cache_write": "llm_token_count_prompt_details_cache_write_tokens",
+    "llm.token_count.prompt_details.cache_input": "llm_token_count_prompt_details_cache_input_tokens",
+    "llm.token_count.prompt_details.audio": "llm_token_count_prompt_details_audio_tokens",
+    "llm.token_count.completion_details.reasoning": "llm_token_count_completion_details_reasoning_tokens",
+    "llm.token_count.completion_details.audio": "llm_token_count_completion_details_audio_tokens",
+    "decision.token_count.input": "decision_token_count_input_tokens",
+    "decision.token_count.output": "decision_token_count_output_tokens",
 }
-_TIERS = [
-    "openai.response.service_tier",
-    "gen_ai.openai.response.service_tier",
-    "openai.request.service_tier",
-    "gen_ai.openai.request.service_tier",
-]
+# Columns that the first of several attributes fills.
+_RANKED = {
+    "service_tier": (
+        "openai.response.service_tier",
+        "gen_ai.openai.response.service_tier",
+        "openai.request.service_tier",
+        "gen_ai.openai.request.service_tier",
+    ),
+    "user_id": USER_ATTRIBUTES,
+}
 _TOKENLEDGER_TEXT = {
     "tokenledger.use_case.id": "tokenledger_use_case_id",
     "tokenledger.use_case.version": "tokenledger_use_case_version",
@@ -109,7 +146,7 @@ SPANS = Entity(
             *((name.replace(".", "_"), pa.string()) for name in _TEXT),
             *((name, pa.int64()) for name in _COUNTS.values()),
             ("gen_ai_response_time_to_first_chunk_s", pa.float64()),
-            ("service_tier", pa.string()),
+            *((name, pa.string()) for name in _RANKED),
             ("server_address", pa.string()),
             ("error_type", pa.string()),
             *((name, pa.string()) for name in _TOKENLEDGER_TEXT.values()),
@@ -122,26 +159,20 @@ SPANS = Entity(
     ),
     day_column="start_at",
     token_columns=("gen_ai_usage_input_tokens", "gen_ai_usage_output_tokens"),
+    user_columns=("user_id",),
 )
 
-_LINE_LIMIT_BYTES = 64 * 1024 * 1024
+LINE_LIMIT_BYTES = 64 * 1024 * 1024
+SPOOL_PATTERN = "*.jsonl.zst"
 # Small batches keep few Python objects alive: the garbage collector's walks over them cost more than the
 # parsing.
 _BATCH_SPANS = 4_096
+_COLLECTED_OBJECTS = 50_000
 _INT64_LIMIT = 2**63
 _INT32_LIMIT = 2**31
+_INT32_DIGITS = 10
 _EARLIEST_NS = 86_400 * 10**9
 _LATEST_NS = 7_258_118_400 * 10**9
-
-_CONTENT = {
-    "gen_ai.input.messages",
-    "gen_ai.output.messages",
-    "gen_ai.system_instructions",
-    "gen_ai.tool.call.arguments",
-    "gen_ai.tool.call.result",
-}
-_CONTENT_PREFIXES = ("gen_ai.prompt", "gen_ai.completion")
-_NOT_CONTENT = {"gen_ai.prompt.name", "gen_ai.prompt.version"}
 
 _KIND_NAMES = {
     "SPAN_KIND_UNSPECIFIED": 0,
@@ -154,8 +185,74 @@ _KIND_NAMES = {
 _STATUS_NAMES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
+class ReceiverOptions(BaseModel):
+    """What `tokenledger receive` serves for a source.
+
+    Attributes:
+        host: Address to listen on; one that other machines reach needs a token.
+        port: Port to listen on.
+        token: What exporters send as `Authorization: Bearer <token>`; None lets everybody in who reaches the address.
+        max_request_bytes: Size of a body as it is sent.
+        max_decompressed_bytes: Size of a body when it is decompressed.
+        max_pending_bytes: Size of all bodies and frames that are held at once; beyond it exports are sent away.
+        body_seconds: How long a body may take to arrive.
+        file_bytes: Size from which a file is given to the source.
+        file_seconds: Age from which a file is given to the source.
+        min_free_bytes: What the receiver leaves free on the disk.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=4318, ge=0, le=65535)
+    token: Secret | None = None
+    max_request_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
+    max_decompressed_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_pending_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
+    body_seconds: float = Field(default=30, gt=0)
+    file_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    file_seconds: float = Field(default=600, gt=0)
+    min_free_bytes: int = Field(default=1024 * 1024 * 1024, ge=0)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.max_pending_bytes < self.max_request_bytes:
+            msg = "max_pending_bytes is below max_request_bytes, expected room for one request at least"
+            raise ValueError(msg)
+        if self.token is None and not _is_loopback(self.host):
+            msg = f"other machines reach {self.host}, expected a `token`"
+            raise ValueError(msg)
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class OtlpFilesOptions(FileSourceOptions):
-    """Options of OTLP/JSON trace files: only where they are."""
+    """Options of OTLP/JSON trace files: where they are, and what `tokenledger receive` serves that writes them."""
+
+    receiver: ReceiverOptions | None = Field(default=None, exclude=True)
+
+    @property
+    def spool_dir(self) -> Path:
+        """The folder to which the receiver writes."""
+        if not isinstance(self.path, FilePattern):
+            msg = "only a source with `receiver` has a spool"
+            raise TypeError(msg)
+        return (self.path.base / self.path.pattern).parent
+
+    @model_validator(mode="after")
+    def _receives_into_a_folder(self) -> Self:
+        if self.receiver is not None:
+            folder, _, name = self.path.pattern.rpartition("/") if isinstance(self.path, FilePattern) else ("*", "", "")
+            if name != SPOOL_PATTERN or not folder or "*" in folder or "?" in folder or "[" in folder:
+                msg = f"with `receiver`, expected `path` to be a folder of this machine followed by /{SPOOL_PATTERN}"
+                raise ValueError(msg)
+        return self
 
 
 # ---- attribute values
@@ -163,6 +260,8 @@ class OtlpFilesOptions(FileSourceOptions):
 
 def _whole(value: Any, limit: int = _INT64_LIMIT) -> int:  # noqa: ANN401 - JSON
     if isinstance(value, str):
+        if value.isdecimal() and len(value) < _INT32_DIGITS:
+            return int(value)
         if not value.strip().lstrip("+-").isdecimal():
             msg = "is text, expected a whole number"
             raise ValueError(msg)
@@ -222,16 +321,21 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 _PLACE = {name: position for position, name in enumerate(SPANS.schema.names)}
-_TIER_PLACE = len(SPANS.schema.names)
+_SCHEMA_WIDTH = len(SPANS.schema.names)
+_RANKED_PLACE = {
+    name: _SCHEMA_WIDTH + rank for rank, name in enumerate(name for names in _RANKED.values() for name in names)
+}
+# (position of the column, first and last position of what may fill it)
+_CHOICES = [(_PLACE[column], _RANKED_PLACE[names[0]], _RANKED_PLACE[names[-1]]) for column, names in _RANKED.items()]
 
 _Reader = Callable[[Any], Any]
-# Attribute name -> (position in the row, reader); the service tiers stand behind the row until one is chosen.
+# Attribute name -> (position in the row, reader); what is ranked stands behind the row until one is chosen.
 _ATTRIBUTES: dict[str, tuple[int, _Reader]] = {
     **{name: (_PLACE[name.replace(".", "_")], _text) for name in _TEXT},
     **{name: (_PLACE[column], _whole) for name, column in _COUNTS.items()},
     **{name: (_PLACE[column], _text) for name, column in (_TOKENLEDGER_TEXT | _TOKENLEDGER_PLACE).items()},
     **{name: (_PLACE[column], _index) for name, column in _TOKENLEDGER_INDEX.items()},
-    **{name: (_TIER_PLACE + rank, _text) for rank, name in enumerate(_TIERS)},
+    **{name: (place, _text) for name, place in _RANKED_PLACE.items()},
     "gen_ai.response.time_to_first_chunk": (_PLACE["gen_ai_response_time_to_first_chunk_s"], _number),
     "server.address": (_PLACE["server_address"], _text),
     "error.type": (_PLACE["error_type"], _text),
@@ -239,8 +343,9 @@ _ATTRIBUTES: dict[str, tuple[int, _Reader]] = {
     "tokenledger.is_spillover": (_PLACE["tokenledger_is_spillover"], _flag),
     _SPILLOVER_HEADER: (_PLACE[_SPILLOVER_HEADER_COLUMN], _header),
 }
-_ROW_WIDTH = _TIER_PLACE + len(_TIERS)
-_SERVICE_TIER = _PLACE["service_tier"]
+# Most attributes are texts: these are read without more ado.
+_TEXT_PLACES = {name: place for name, (place, read) in _ATTRIBUTES.items() if read is _text}
+_ROW_WIDTH = _SCHEMA_WIDTH + len(_RANKED_PLACE)
 _ATTRIBUTES_JSON = _PLACE["attributes_json"]
 _SCOPE_NAME = _PLACE["scope_name"]
 
@@ -253,22 +358,22 @@ class _BadSpanError(ValueError):
         self.code = code
 
 
-@lru_cache(maxsize=4096)
-def _is_content(name: str) -> bool:
-    return name in _CONTENT or (name.startswith(_CONTENT_PREFIXES) and name not in _NOT_CONTENT)
-
-
 def _fill(row: list[Any], attributes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put known attributes into the row and give the others, content left out."""
+    """Put known attributes into the row and give the others, content and users left out."""
     others: dict[str, Any] = {}
     for attribute in attributes:
         name = attribute["key"]
         value = attribute.get("value")
-        if name not in _ATTRIBUTES:
-            if not _is_content(name):
+        text_place = _TEXT_PLACES.get(name)
+        if text_place is not None and value and type(text := value.get("stringValue")) is str:
+            row[text_place] = text
+            continue
+        known = _ATTRIBUTES.get(name)
+        if known is None:
+            if not is_content(name) and not is_user(name):
                 others[name] = _plain(value)
         elif value:
-            place, read = _ATTRIBUTES[name]
+            place, read = known
             (content,) = value.values()
             try:
                 row[place] = read(content)
@@ -299,7 +404,7 @@ def _enum(value: Any, names: dict[str, int], name: str) -> int | None:  # noqa: 
 
 
 def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) -> tuple[Any, ...]:
-    """Read one span into a row of the schema (and the service tiers behind it)."""
+    """Read one span into a row of the schema (and what is ranked behind it)."""
     row = template.copy()
     others = _fill(row, span.get("attributes") or [])
     if not span.get("traceId") or not span.get("spanId"):
@@ -317,10 +422,11 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
         _enum(status.get("code"), _STATUS_NAMES, "status.code"),
         status.get("message") or None,
     )
-    for tier in row[_TIER_PLACE:]:
-        if tier is not None:
-            row[_SERVICE_TIER] = tier
-            break
+    for place, first, last in _CHOICES:
+        for value in row[first : last + 1]:
+            if value is not None:
+                row[place] = value
+                break
     if resource:
         others["resource"] = resource
     if others:
@@ -328,15 +434,18 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
     return tuple(row)
 
 
-def _without_content(span: Any) -> bytes:  # noqa: ANN401 - JSON
-    """Write a span as JSON without prompts and completions."""
-    if isinstance(span, dict):
-        attributes = span.get("attributes")
-        if isinstance(attributes, list):
-            kept = [item for item in attributes if not (isinstance(item, dict) and _is_content(str(item.get("key"))))]
-            span = {**span, "attributes": kept}
-        span = {name: value for name, value in span.items() if name != "events"}
-    return orjson.dumps(span)
+def _without_content(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Leave prompts, completions, users and events out of JSON of whatever shape."""
+    if isinstance(value, dict):
+        return {name: _without_content(item) for name, item in value.items() if name not in ("events", "links")}
+    if isinstance(value, list):
+        return [_without_content(item) for item in value if not _is_left_out(item)]
+    return value
+
+
+def _is_left_out(item: Any) -> bool:  # noqa: ANN401 - JSON
+    name = item.get("key") if isinstance(item, dict) else None
+    return isinstance(name, str) and (is_content(name) or is_user(name))
 
 
 @dataclass
@@ -348,39 +457,40 @@ class _Collected:
     indices: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
-    def reject(self, code: str, reason: str, raw: bytes) -> None:
-        self.rejects.append(Reject.of(self.position, code, reason, raw))
+    def reject(self, code: str, reason: str, raw: Any) -> None:  # noqa: ANN401 - JSON, or the line that is none
+        text = raw if isinstance(raw, bytes) else orjson.dumps(_without_content(raw))
+        self.rejects.append(Reject.of(self.position, code, reason, text))
         self.position += 1
 
     def span(self, span: Any, template: list[Any], resource: dict[str, Any]) -> None:  # noqa: ANN401 - JSON
         try:
             row = _row(span, template, resource)
         except _BadSpanError as error:
-            self.reject(error.code, str(error), _without_content(span))
+            self.reject(error.code, str(error), span)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"the span is not shaped as OTLP/JSON: {error!r}"
-            self.reject("shape_wrong", reason, _without_content(span))
+            self.reject("shape_wrong", reason, span)
         else:
             self.rows.append(row)
             self.indices.append(self.position)
             self.position += 1
 
-    def export(self, record: dict[str, Any], line: bytes) -> None:
+    def export(self, record: dict[str, Any]) -> None:
         """Take in one export: resource by resource, scope by scope."""
         resources = record.get("resourceSpans")
         if not isinstance(resources, list):
             keys = ", ".join(sorted(record)[:5])
-            self.reject("shape_wrong", f"the line has {keys or 'no keys'}, expected resourceSpans", line)
+            self.reject("shape_wrong", f"the line has {keys or 'no keys'}, expected resourceSpans", record)
             return
         for resource_spans in resources:
             try:
                 spans = self._spans_of(resource_spans)
             except _BadSpanError as error:
-                self.reject(error.code, str(error), orjson.dumps(resource_spans))
+                self.reject(error.code, str(error), resource_spans)
                 continue
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 reason = f"the resource is not shaped as OTLP/JSON: {error!r}"
-                self.reject("shape_wrong", reason, orjson.dumps(resource_spans))
+                self.reject("shape_wrong", reason, resource_spans)
                 continue
             for span, template, resource in spans:
                 self.span(span, template, resource)
@@ -412,24 +522,38 @@ class _Collected:
         return batch
 
 
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """Let the garbage collector walk less often: a line makes thousands of objects without cycles, and drops them."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
     collected = _Collected()
-    for line, is_whole in text_lines(path, input_uri, limit_bytes=_LINE_LIMIT_BYTES):
-        record = json_object(line, is_whole=is_whole)
-        if isinstance(record, tuple):
-            collected.reject(*record, line)
-        else:
-            collected.export(record, line)
-        if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:
+    with _fewer_collections():
+        for line, is_whole in text_lines(path, input_uri, limit_bytes=LINE_LIMIT_BYTES):
+            record = json_object(line, is_whole=is_whole)
+            if isinstance(record, tuple):
+                collected.reject(*record, line)
+            else:
+                collected.export(record)
+            if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:
+                yield collected.batch()
+        if collected.rows or collected.rejects:
             yield collected.batch()
-    if collected.rows or collected.rejects:
-        yield collected.batch()
 
 
-def _read(options: OtlpFilesOptions, _: PullContext) -> Iterator[InputPull]:
-    return file_inputs(options, _read_file)
+def _read(options: OtlpFilesOptions, context: PullContext) -> Iterator[InputPull]:
+    if options.receiver is not None and not any(options.spool_dir.glob(SPOOL_PATTERN)):
+        return iter(())
+    return file_inputs(options, context, _read_file)
 
 
 connector = Connector(
-    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=2
+    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=3
 )

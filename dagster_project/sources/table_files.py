@@ -119,7 +119,7 @@ class TableFilesOptions(MappedTableOptions):
 _INCLUSIONS = ("input_includes_cache", "output_includes_reasoning")
 
 
-def _read(options: TableFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: TableFilesOptions, context: PullContext) -> Iterator[InputPull]:
     inclusions = {name: getattr(options, name) is not False for name in _INCLUSIONS}
     mapping = options.mapping({"operation_name": "chat", **inclusions}, ("event_at",))
 
@@ -127,7 +127,7 @@ def _read(options: TableFilesOptions, _: PullContext) -> Iterator[InputPull]:
         for batch in mapped_batches(path, input_uri, options, mapping):
             yield _with_call_ids(batch, input_uri)
 
-    return file_inputs(options, read)
+    return file_inputs(options, context, read)
 
 
 def _with_call_ids(batch: Batch, input_uri: str) -> Batch:

@@ -543,8 +543,8 @@ def _json(value: object) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _read(options: UsagePayloadsOptions, _: PullContext) -> Iterator[InputPull]:
-    return file_inputs(options, lambda path, input_uri: _Reader(options, input_uri).batches(path))
+def _read(options: UsagePayloadsOptions, context: PullContext) -> Iterator[InputPull]:
+    return file_inputs(options, context, lambda path, input_uri: _Reader(options, input_uri).batches(path))
 
 
 connector = Connector(kind="usage_payloads", feed="usage", entities=(CALLS,), options=UsagePayloadsOptions, read=_read)

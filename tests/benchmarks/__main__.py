@@ -1,9 +1,9 @@
-"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d,e]`.
+"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d,e,f]`.
 
 (a) landed calls to priced ledger, as a ratio to the shortest SQL that writes the same costs; (b) a whole run;
 (c) a day with ten times the history, as a ratio to the same day without; (d) a run with nothing to do, and with an
-empty day; (e) calls priced per second, against the calculators of litellm and genai-prices. Each figure stands beside
-its aim; nothing passes or fails.
+empty day; (e) calls priced per second, against the calculators of litellm and genai-prices; (f) how fast traces land
+from files and from exporters. Each figure stands beside its aim; nothing passes or fails.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks import calculators, pipeline, pricing
+from tests.benchmarks import calculators, pipeline, pricing, telemetry
 from tests.benchmarks.company import MODEL_COUNT
 from tests.benchmarks.measure import Measurement, measure
 
@@ -39,7 +39,12 @@ REPEATS = 3
 SMALL_CALLS_PER_DAY = 1_000
 CALCULATOR_AIMS = {"litellm": 250, "genai_prices": 120}
 
+TRACES_MIB = (100, 400)
+EXPORT_COUNT = 400
+SENDER_COUNT = 4
+
 _GIB = 1 << 30
+_MB = 1_000_000
 _CONSOLE = Console(highlight=False, width=120)
 
 
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--calls", type=int, default=10_000_000, help="calls of (a), (b) and (e); default 10 million")
     parser.add_argument("--calls-per-day", type=int, default=CALLS_PER_DAY, help="calls of a day of (c)")
-    parser.add_argument("--only", default="a,b,c,d,e", help="which to run, comma-separated; default all")
+    parser.add_argument("--only", default="a,b,c,d,e,f", help="which to run, comma-separated; default all")
     parser.add_argument("--work-dir", type=Path, help="where to write; default a temporary folder that is deleted")
     options = parser.parse_args(arguments)
     benchmarks: dict[str, Callable[[Path], None]] = {
@@ -57,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
         "c": lambda folder: report_history(folder, options.calls_per_day),
         "d": report_overhead,
         "e": lambda folder: report_calculators(folder, options.calls),
+        "f": report_telemetry,
     }
     chosen = options.only.split(",")
     unknown = sorted(set(chosen) - set(benchmarks))
@@ -177,6 +183,29 @@ def report_calculators(folder: Path, calls: int) -> None:
         per_second = speed["call_count"] / speed["seconds"]
         ratios = ", ".join(f"{name} {ours / per_second:,.0f}x" for name, ours in ledger.items())
         _say(f"{library:<14} {per_second:14,.0f} calls per second; {ratios}    (aim: at least {aim}x)")
+
+
+def report_telemetry(folder: Path) -> None:
+    """Report (f)."""
+    _title("(f) Traces landed from OTLP/JSON files, and received from exporters over HTTP")
+    where = {"folder": str(folder)}
+    for mebibytes in TRACES_MIB:
+        written = measure(telemetry.write_traces, **where, mebibytes=mebibytes).found
+        for name in ("traces.jsonl", "traces.jsonl.zst"):
+            landed = measure(telemetry.land_traces, **where, name=name)
+            speed = written["bytes"] / _MB / landed.found["cpu_seconds"]
+            is_whole = landed.found["span_count"] == written["span_count"]
+            _say(
+                f"{mebibytes:4} MiB {name:<17} {speed:6.1f} MB of JSON per second of one core    (aim: at least 50), "
+                f"{_gib(landed)}; every span landed: {'yes' if is_whole else 'NO'}"
+            )
+            shutil.rmtree(folder / f"state_{name}")
+    received = measure(telemetry.receive_traces, **where, export_count=EXPORT_COUNT, sender_count=SENDER_COUNT).found
+    _say(
+        f"received over HTTP, durable when answered: {received['span_count'] / received['seconds']:,.0f} spans and "
+        f"{received['bytes'] / _MB / received['seconds']:.1f} MB of protobuf per second, "
+        f"{received['receiving_peak_bytes'] / _GIB:.2f} GiB with its {SENDER_COUNT} senders"
+    )
 
 
 def _stage_seconds(run: Measurement) -> dict[str, float]:

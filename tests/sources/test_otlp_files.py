@@ -1,5 +1,6 @@
 """OTLP/JSON traces: columns by attribute, resource after span, no content stored, no span lost."""
 
+import gc
 import gzip
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,7 +9,9 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from pydantic import ValidationError
 
+from dagster_project.sources.otlp_files import OtlpFilesOptions
 from tests.sources.pulling import FIXTURES, Pulled, pull
 
 TRACES = FIXTURES / "otlp" / "traces.jsonl"
@@ -157,3 +160,109 @@ def test_otlp_files_reads_a_line_that_spans_many_blocks(tmp_path: Path):
     export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"] += padding
     (tmp_path / "a.jsonl").write_bytes(orjson.dumps(export) + b"\r\n" + TRACES.read_bytes())
     assert pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).landing.rows_landed == 2 + 3
+
+
+# ---- OpenInference
+
+OPENINFERENCE = FIXTURES / "otlp" / "openinference.jsonl"
+
+
+def test_otlp_files_reads_openinference_into_columns(tmp_path: Path):
+    llm, embedding, _, decision, _ = pull(tmp_path, "otlp_files", path=str(OPENINFERENCE)).rows()
+    expected = {
+        "openinference_span_kind": "LLM",
+        "llm_system": "openai",
+        "llm_provider": "azure",
+        "llm_request_model_name": "gpt-4o",
+        "llm_response_model_name": "gpt-4o-2024-08-06",
+        "llm_token_count_prompt_tokens": 229,
+        "llm_token_count_completion_tokens": 21,
+        "llm_token_count_total_tokens": 250,
+        "llm_token_count_prompt_details_cache_read_tokens": 128,
+        "llm_token_count_completion_details_reasoning_tokens": 8,
+        "session_id": "chat-1",
+        "gen_ai_usage_input_tokens": None,
+    }
+    assert {name: llm[name] for name in expected} == expected
+    assert (embedding["embedding_model_name"], embedding["llm_token_count_prompt_tokens"]) == (
+        "text-embedding-3-small",
+        2,
+    )
+    assert (decision["decision_response_model_name"], decision["decision_token_count_input_tokens"]) == (
+        "jev-1.13.0",
+        412,
+    )
+
+
+def test_otlp_files_stores_nothing_that_was_said_and_nobody_who_said_it(tmp_path: Path):
+    pulled = pull(tmp_path, "otlp_files", path=str(OPENINFERENCE))
+    landing = pulled.landing
+    assert landing.rejects_file is not None
+    assert pulled.reasons() == {4: "value_unparsable", 6: "shape_wrong"}
+    paths = [*(file.path for file in landing.files), landing.rejects_file.path]
+    stored = "".join(str(pq.read_table(path, partitioning=None).to_pylist()) for path in paths)
+    given = OPENINFERENCE.read_text(encoding="utf-8")
+    for text in ("SECRET", "ada@example.org"):
+        assert text in given
+        assert text not in stored
+
+
+def test_otlp_files_keeps_what_is_neither_content_nor_known(tmp_path: Path):
+    llm = pull(tmp_path, "otlp_files", path=str(OPENINFERENCE)).rows()[0]
+    assert orjson.loads(llm["attributes_json"]) == {
+        "metadata": '{"tenant": "acme"}',
+        "input.mime_type": "application/json",
+        "llm.cost.total": "0.0007",
+        "llm.prompt_template.version": "v3",
+        "resource": {"openinference.project.name": "assistant"},
+    }
+
+
+def test_otlp_files_keeps_users_where_they_are_asked_for(tmp_path: Path):
+    llm = pull(tmp_path, "otlp_files", path=str(OPENINFERENCE), keep_user_ids=True).rows()[0]
+    assert llm["user_id"] == "ada@example.org"
+
+
+def test_otlp_files_leaves_the_garbage_collector_as_it_was(tmp_path: Path):
+    before = gc.get_threshold()
+    pull(tmp_path, "otlp_files", path=str(TRACES))
+    assert gc.get_threshold() == before
+
+
+# ---- the receiver's options
+
+
+def _options(**options: object) -> OtlpFilesOptions:
+    path = {"path": "/spool/*.jsonl.zst"}
+    return OtlpFilesOptions.model_validate({"name": "live", "kind": "otlp_files", **path, **options})
+
+
+@pytest.mark.parametrize(
+    "path", ["/spool/*.jsonl", "/spool/a.jsonl.zst", "/spool/*/*.jsonl.zst", "*.jsonl.zst", "s3://b/s/*.jsonl.zst"]
+)
+def test_a_receiver_needs_one_folder_of_this_machine(path: str):
+    with pytest.raises(ValidationError, match="expected `path` to be a folder of this machine"):
+        _options(path=path, receiver={})
+
+
+@pytest.mark.parametrize(
+    ("receiver", "said"),
+    [
+        ({"host": "0.0.0.0"}, "expected a `token`"),  # noqa: S104 - refused
+        ({"host": "otel.example.org"}, "expected a `token`"),
+        ({"max_pending_bytes": 10, "max_request_bytes": 11}, "max_pending_bytes is below max_request_bytes"),
+    ],
+)
+def test_a_receiver_that_cannot_be_served_is_refused(receiver: dict[str, object], said: str):
+    with pytest.raises(ValidationError, match=said):
+        _options(receiver=receiver)
+
+
+def test_a_receiver_writes_where_its_source_reads():
+    assert _options(receiver={"host": "::1"}).spool_dir == Path("/spool")
+
+
+def test_a_spool_without_files_is_no_failure(tmp_path: Path):
+    path = str(tmp_path / "spool" / "*.jsonl.zst")
+    assert pull(tmp_path, "otlp_files", path=path, receiver={}).results == []
+    assert pull(tmp_path, "otlp_files", path=path).failure.input_uri is None

@@ -1,46 +1,102 @@
 {{ config(day_column='event_date') }}
 
+{#- OpenTelemetry's names first, current before deprecated, then OpenInference's; parents and children are read alike. -#}
+{%- set operation %}coalesce(
+            gen_ai_operation_name,
+            case openinference_span_kind
+                when 'LLM' then 'chat'
+                when 'EMBEDDING' then 'embeddings'
+                else lower(openinference_span_kind)
+            end,
+            'chat'
+        ){% endset -%}
+{%- set model_name %}coalesce(
+            gen_ai_response_model, gen_ai_request_model, llm_response_model_name, llm_model_name,
+            llm_request_model_name, embedding_model_name, decision_response_model_name, decision_model_name,
+            decision_request_model_name
+        ){% endset -%}
+{%- set input_tokens %}coalesce(
+            gen_ai_usage_input_tokens, gen_ai_usage_prompt_tokens, llm_token_count_prompt_tokens,
+            decision_token_count_input_tokens
+        ){% endset -%}
+{%- set output_tokens %}coalesce(
+            gen_ai_usage_output_tokens, gen_ai_usage_completion_tokens, llm_token_count_completion_tokens,
+            decision_token_count_output_tokens
+        ){% endset -%}
+{%- set is_inference %}{{ operation }} in (
+            'chat', 'generate_content', 'text_completion', 'embeddings', 'decision'
+        )
+        and {{ model_name }} is not null{% endset -%}
+
 with
 
 source as (
     select * from {{ source('raw', 'raw_otlp_files__spans') }}
 ),
 
--- Current attribute names first, then the deprecated spellings that emitters still write.
+-- A framework and the client that it calls may both report one call: the inner span is the call. Only spans that began on
+-- the same UTC day are compared, so that a day can be built without the next one.
+repeated as (
+    select distinct
+        source_name,
+        event_date,
+        trace_id,
+        parent_span_id as span_id
+    from {{ source('raw', 'raw_otlp_files__spans') }}
+    where
+        parent_span_id is not null
+        and {{ is_inference }}
+        and ({{ input_tokens }} is not null or {{ output_tokens }} is not null)
+),
+
 renamed as (
     select
         *,
-        coalesce(gen_ai_operation_name, 'chat') as operation_name,
-        coalesce(gen_ai_provider_name, gen_ai_system) as provider_name,
-        coalesce(gen_ai_response_model, gen_ai_request_model) as model_name,
-        coalesce(gen_ai_usage_input_tokens, gen_ai_usage_prompt_tokens) as span_input_tokens,
-        coalesce(gen_ai_usage_output_tokens, gen_ai_usage_completion_tokens) as span_output_tokens,
+        {{ operation }} as operation_name,
+        coalesce(
+            gen_ai_provider_name, gen_ai_system, llm_provider, llm_system, decision_provider, decision_system
+        ) as provider_name,
+        {{ model_name }} as model_name,
+        case when openinference_span_kind is not null then session_id end as openinference_session_id,
+        {{ input_tokens }} as span_input_tokens,
+        {{ output_tokens }} as span_output_tokens,
+        case
+            when coalesce(gen_ai_usage_input_tokens, gen_ai_usage_prompt_tokens) is null
+                then llm_token_count_total_tokens
+        end as span_total_tokens,
         coalesce(
             gen_ai_usage_cache_read_input_tokens, gen_ai_usage_cache_read_input_tokens_deprecated,
-            gen_ai_usage_cache_read_tokens
+            gen_ai_usage_cache_read_tokens, llm_token_count_prompt_details_cache_read_tokens,
+            llm_token_count_prompt_details_cache_input_tokens
         ) as span_cache_read_tokens,
         coalesce(
             gen_ai_usage_cache_creation_input_tokens, gen_ai_usage_cache_creation_input_tokens_deprecated,
-            gen_ai_usage_cache_write_tokens
+            gen_ai_usage_cache_write_tokens, llm_token_count_prompt_details_cache_write_tokens
         ) as span_cache_write_tokens,
         coalesce(
             tokenledger_spillover_from_deployment_id, http_response_header_x_ms_spillover_from_deployment
         ) as spillover_from_deployment_id,
-        gen_ai_usage_reasoning_output_tokens as span_reasoning_tokens,
-        gen_ai_usage_audio_input_tokens as span_input_audio_tokens,
-        gen_ai_usage_audio_output_tokens as span_output_audio_tokens,
+        coalesce(
+            gen_ai_usage_reasoning_output_tokens, llm_token_count_completion_details_reasoning_tokens
+        ) as span_reasoning_tokens,
+        coalesce(
+            gen_ai_usage_audio_input_tokens, llm_token_count_prompt_details_audio_tokens
+        ) as span_input_audio_tokens,
+        coalesce(
+            gen_ai_usage_audio_output_tokens, llm_token_count_completion_details_audio_tokens
+        ) as span_output_audio_tokens,
         gen_ai_usage_image_input_tokens as span_input_image_tokens,
         gen_ai_usage_video_input_tokens as span_input_video_tokens,
         coalesce(status_code, 0) <> 2 and error_type is null as is_call_success,
-        -- Parents repeat the usage of their children, so only inference spans are calls.
-        coalesce(gen_ai_operation_name, 'chat') in ('chat', 'generate_content', 'text_completion', 'embeddings')
-        and coalesce(gen_ai_response_model, gen_ai_request_model) is not null as is_usage_record
+        -- Agents and chains repeat the usage of the calls below them.
+        {{ is_inference }} as is_inference
     from source
 ),
 
 wholes as (
     select
-        *,
+        renamed.*,
+        renamed.is_inference and repeated.span_id is null as is_usage_record,
         case
             when span_input_tokens is null and not is_call_success then 0
             else span_input_tokens
@@ -53,6 +109,12 @@ wholes as (
         + coalesce(span_input_audio_tokens, 0) + coalesce(span_input_image_tokens, 0)
         + coalesce(span_input_video_tokens, 0) as separate_input_tokens
     from renamed
+    left join repeated
+        on
+            renamed.source_name = repeated.source_name
+            and renamed.event_date = repeated.event_date
+            and renamed.trace_id = repeated.trace_id
+            and renamed.span_id = repeated.span_id
 ),
 
 final as (
@@ -70,10 +132,12 @@ final as (
         tokenledger_use_case_version as use_case_version,
         case
             when coalesce(tokenledger_use_case_id, gen_ai_workflow_name) is not null
-                then coalesce(tokenledger_use_case_instance_id, gen_ai_conversation_id, trace_id)
+                then coalesce(
+                    tokenledger_use_case_instance_id, gen_ai_conversation_id, openinference_session_id, trace_id
+                )
         end as use_case_instance_id,
-        gen_ai_conversation_id as conversation_id,
-        coalesce(gen_ai_agent_id, gen_ai_agent_name) as agent_id,
+        coalesce(gen_ai_conversation_id, openinference_session_id) as conversation_id,
+        coalesce(gen_ai_agent_id, gen_ai_agent_name, agent_name) as agent_id,
         tokenledger_step_name as step_name,
         tokenledger_team_name as team_name,
         coalesce(deployment_environment_name, deployment_environment) as environment_name,
@@ -88,6 +152,7 @@ final as (
             'whole_output_tokens',
             ['span_reasoning_tokens', 'span_output_audio_tokens'],
             'start_at',
+            total='span_total_tokens',
         ) }} as reject_reason,
         input_uri,
         {{ json_object_of([
