@@ -105,8 +105,13 @@ def deliveries(files: Iterable[InputPull], delivery: Delivery) -> Iterator[Input
         yield from files
         return
     by_folder = sorted(files, key=lambda pull: (_folder(pull.input_uri), pull.input_uri))
-    for folder, parts in groupby(by_folder, key=lambda pull: _folder(pull.input_uri)):
-        yield _folder_input(folder, list(parts))
+    for folder, found in groupby(by_folder, key=lambda pull: _folder(pull.input_uri)):
+        parts = list(found)
+        try:
+            yield _folder_input(folder, parts)
+        finally:
+            for part in parts:
+                part.release()
 
 
 def delivered(input_uri: str, delivery: Delivery, restates: RestatedPeriod) -> dict[str, str]:

@@ -61,11 +61,11 @@ def inputs_at(
             yield file_input(path, input_uri, read)
         return
     for item in stored_objects(place, storage):
-        copy = context.fetched_dir / f"{uuid.uuid4().hex}{item.suffix}"
+        pull = _object_input(item, context.fetched_dir / f"{uuid.uuid4().hex}{item.suffix}", read)
         try:
-            yield _object_input(item, copy, read)
+            yield pull
         finally:
-            copy.unlink(missing_ok=True)
+            pull.release()
 
 
 def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:
@@ -81,7 +81,7 @@ def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], It
             item.copy_to(copy)
         yield from as_file.batches()
 
-    return InputPull(item.url, item.stamp, identify, batches)
+    return InputPull(item.url, item.stamp, identify, batches, release=lambda: copy.unlink(missing_ok=True))
 
 
 def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:

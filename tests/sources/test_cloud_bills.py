@@ -2,14 +2,18 @@
 
 import csv
 import gzip
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import boto3
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.sources.pulling import FIXTURES, Pulled, pull
 
@@ -152,6 +156,40 @@ def test_a_folder_with_an_unreadable_part_keeps_its_former_landing(tmp_path: Pat
     assert "run-1/novaspark-00002.csv.gz" in second.failure.message
     [current] = second.zone.current("aws_cur_files")
     assert current.rows_landed == 3
+
+
+@pytest.fixture
+def stored() -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A client of a real S3 server with a bucket `bills`, and what a source needs to reach it."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    moto.start()
+    url = "http://{}:{}".format(*moto.get_host_and_port())
+    credentials = {"aws_access_key_id": "writer", "aws_secret_access_key": "not-a-secret"}
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **credentials)
+    client.create_bucket(Bucket="bills")
+    yield client, {"key": "reader", "secret": "not-a-secret", "client_kwargs": {"endpoint_url": url}}
+    moto.stop()
+
+
+def test_an_export_in_a_bucket_is_one_input_whose_copies_do_not_stay(
+    tmp_path: Path, stored: tuple[Any, dict[str, Any]]
+):
+    client, storage = stored
+    for number in (1, 2):
+        key = f"cur/data/BILLING_PERIOD=2026-07/novaspark-{number:05}.csv.gz"
+        client.put_object(Bucket="bills", Key=key, Body=gzip.compress(CUR.read_bytes()))
+    options = {"path": "s3://bills/cur/data/BILLING_PERIOD=*/*.csv.gz", "storage": storage}
+    first = pull(tmp_path, "aws_cur_files", **options)
+    assert first.landing.input_uri == "s3://bills/cur/data/BILLING_PERIOD=2026-07"
+    assert (first.landing.rows_read, first.landing.rows_landed) == (10, 6)
+    assert list(first.zone.fetched_dir.iterdir()) == []
+    client.delete_object(Bucket="bills", Key=key)
+    second = pull(tmp_path, "aws_cur_files", **options)
+    assert (second.landing.rows_landed, second.landing.supersedes) == (3, first.landing.landing_id)
+    assert list(second.zone.fetched_dir.iterdir()) == []
+    # What has not changed is not even copied.
+    third = pull(tmp_path, "aws_cur_files", **options)
+    assert third.landing.landing_id == second.landing.landing_id
 
 
 # ---- Azure
