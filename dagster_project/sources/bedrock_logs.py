@@ -252,6 +252,11 @@ def _broken(line: bytes) -> bytes:
     return re.split(rb'"(?:identity|requestMetadata|input|output)"\s*:', line, maxsplit=1)[0][:_BROKEN_LIMIT_BYTES]
 
 
+def _typable(value: object, column: str) -> object:
+    """Write as text what is of no type that its column could be read from, so that the record alone is rejected."""
+    return text_of(value) if isinstance(value, bool) or column == "event_at" else value
+
+
 class _Rows:
     """Records on their way to a batch, and what is shown of them if they are rejected."""
 
@@ -270,7 +275,7 @@ class _Rows:
 
         names = [name for name in INVOCATIONS.schema.names if any(name in columns for columns in self.columns)]
         return RawBatch(
-            {name: from_python([columns.get(name) for columns in self.columns]) for name in names},
+            {name: from_python([_typable(columns.get(name), name) for columns in self.columns]) for name in names},
             np.array(self.positions, np.int64),
             raw_text,
             self.rejects,

@@ -179,10 +179,12 @@ class _Reader:
             return pa.array([text_of(item.get(member)) for item in found], pa.string())
 
         columns = {name: values.take(pa.array(rows)) for name, values in raw.columns.items() if name != _CREDITS}
+        # As text, so that a member of another type is a reason to reject its record, and not its file.
+        for name in (*_INSTANTS.values(), *_AMOUNTS.values()):
+            columns[name] = to_type(columns[name], pa.string(), TimestampOptions()).values
         for name in _AMOUNTS.values():
-            texts = to_type(columns[name], pa.string(), TimestampOptions()).values
             given = of_credits("amount") if name == "cost" else pa.nulls(len(rows), pa.string())
-            columns[name] = pc.if_else(is_credit, given, texts)
+            columns[name] = pc.if_else(is_credit, given, columns[name])
         columns |= {f"\x00{name}": of_credits(name.removeprefix("credit_")) for name in _CREDIT_COLUMNS}
         columns[_RECORD_TYPE] = pc.if_else(is_credit, "credit", "charge")
         positions = raw.record_index

@@ -116,6 +116,18 @@ def test_bedrock_logs_show_a_rejected_record_without_its_bodies(log: Pulled):
     assert orjson.loads(unknown) == {"schemaType": "PermissionCheck", "note": "hello"}
 
 
+@pytest.mark.parametrize(
+    "change", [{"timestamp": 1782864000}, {"input": {"inputTokenCount": True}}, {"output": {"outputTokenCount": [1]}}]
+)
+def test_bedrock_logs_reject_a_retyped_field_with_its_record_alone(tmp_path: Path, change: dict[str, Any]):
+    good = {**orjson.loads(LOG.read_bytes().splitlines()[0]), "requestId": "good"}
+    path = tmp_path / "log.json"
+    for others in ([], [good]):
+        path.write_bytes(b"\n".join(orjson.dumps(record) for record in [{**good, **change}, *others]))
+        pulled = pull(tmp_path, "bedrock_logs", path=str(path))
+        assert (pulled.landing.rows_landed, pulled.reasons()) == (len(others), {0: "value_unparsable"})
+
+
 def test_bedrock_logs_leave_out_bodies_and_the_permission_check(tmp_path: Path):
     folder = tmp_path / "BedrockModelInvocationLogs" / "us-east-1" / "2026" / "07" / "01" / "00"
     (folder / "data").mkdir(parents=True)

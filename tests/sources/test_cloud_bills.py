@@ -296,6 +296,16 @@ def test_gcp_billing_files_number_credits_on_over_batches(tmp_path: Path, monkey
     assert pulled.reasons() == {3: "json_broken", 6: "value_missing", 7: "value_missing"}
 
 
+@pytest.mark.parametrize("change", [{"usage_start_time": 1782864000}, {"cost": True}, {"usage": {"amount": "many"}}])
+def test_gcp_billing_files_reject_a_retyped_field_with_its_record_alone(tmp_path: Path, change: dict[str, Any]):
+    good = {**orjson.loads(GCP.read_bytes().splitlines()[0]), "credits": []}
+    path = tmp_path / "202607" / "a.json"
+    for others in ([], [good]):
+        _written(path, b"\n".join(orjson.dumps(record) for record in [{**good, **change}, *others]))
+        pulled = pull(tmp_path, "gcp_billing_files", path=str(path))
+        assert (pulled.landing.rows_landed, pulled.reasons()) == (len(others), {0: "value_unparsable"})
+
+
 # ---- FOCUS as the clouds write it
 
 
