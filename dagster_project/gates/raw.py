@@ -163,7 +163,7 @@ USAGE_PAYLOADS_CALLS = Suite(
 
 _BEDROCK_LOGS_INVOCATIONS_COLUMNS = (
     "event_at", "request_id", "account_id", "region_id", "operation_type", "model_id", "response_model_name",
-    "service_tier", "error_code", "use_case_id", "use_case_instance_id", "input_tokens", "cache_read_input_tokens",
+    "service_tier", "use_case_id", "use_case_instance_id", "input_tokens", "cache_read_input_tokens",
     "cache_write_input_tokens", "cache_write_1h_input_tokens", "output_tokens", "reasoning_output_tokens",
 )  # fmt: skip
 

@@ -131,7 +131,7 @@ TABLES: dict[str, str] = {
         {_LANDED}, {_DAY}, {_AT} as event_at, 'request-' || position as request_id,
         'amazon.nova-lite-v1:0' as model_id, '1.0' as schema_version,
         {_nulls("varchar", "account_id", "region_id", "operation_type", "response_model_name")},
-        {_nulls("varchar", "service_tier", "error_code", "use_case_id", "use_case_instance_id")},
+        {_nulls("varchar", "service_tier", "use_case_id", "use_case_instance_id")},
         {_nulls("bigint", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens")},
         {_nulls("bigint", "cache_write_1h_input_tokens", "output_tokens", "reasoning_output_tokens")}
     """),
@@ -464,7 +464,7 @@ FAILURES: dict[str, str] = {
     "raw__focus_files_charges_charge_period_monotonic": _set("charge_period_end = charge_period_start"),
     "raw__focus_files_charges_billing_period_monotonic": _set("billing_period_end = billing_period_start"),
     "raw__focus_files_charges_billing_currency_known": _set("billing_currency = 'credits'"),
-    **_landing_failures("bedrock_logs_invocations", "error_code"),
+    **_landing_failures("bedrock_logs_invocations", "service_tier"),
     **_dated_failures("bedrock_logs_invocations", "event_at"),
     "raw__bedrock_logs_invocations_request_id_present": _set("request_id = null"),
     "raw__bedrock_logs_invocations_model_id_present": _set("model_id = null"),

@@ -27,7 +27,10 @@ worded as (
             else pricing_unit
         end as metered_unit,
         case
-            when line_item_line_item_type in ('Usage', 'DiscountedUsage', 'SavingsPlanCoveredUsage', 'SavingsPlanNegation')
+            when
+                line_item_line_item_type in (
+                    'Usage', 'DiscountedUsage', 'SavingsPlanCoveredUsage', 'SavingsPlanNegation'
+                )
                 then 'Usage'
             when
                 line_item_line_item_type in (
