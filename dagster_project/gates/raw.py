@@ -10,6 +10,8 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
+from dagster_project.sources import anthropic_costs, anthropic_usage, openai_costs, openai_usage
+from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._rates import (
     ALLOWANCES,
     COUNTED_KINDS,
@@ -603,7 +605,7 @@ INVOICE_FILES_LINES = _bill_suite(
 
 _COSTS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "line_name", "token_type", "model_name", "service_tier",
-    "amount", "currency", "quantity", "quantity_unit",
+    "amount", "list_amount", "currency", "quantity", "quantity_unit", "attributes_json",
 )  # fmt: skip
 
 
@@ -623,28 +625,34 @@ def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
     )
 
 
-def _costs_suite(kind: str) -> Suite:
+def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
+    """What holds for the fields of an entity that has no columns for all of them."""
+    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
+
+
+def _costs_suite(connector: Connector) -> Suite:
     """What holds for providers' cost reports."""
     return Suite(
         stage="raw",
-        subject=f"{kind}_costs",
-        relation=f"raw.raw_{kind}__costs",
+        subject=f"{connector.kind}_costs",
+        relation=f"raw.raw_{connector.kind}__costs",
         day_column="event_date",
         specs=(
             *_reported("cost report", *_COSTS_COLUMNS),
             _specs.present("amount", why="It is the figure that the invoice will charge."),
             _specs.present("currency", why="An amount without a currency cannot be added."),
+            *_fields_known(connector.entity("costs")),
         ),
     )
 
 
-OPENAI_COSTS_COSTS = _costs_suite("openai_costs")
-ANTHROPIC_COSTS_COSTS = _costs_suite("anthropic_costs")
+OPENAI_COSTS_COSTS = _costs_suite(openai_costs.connector)
+ANTHROPIC_COSTS_COSTS = _costs_suite(anthropic_costs.connector)
 
 _OPENAI_USAGE_BUCKETS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "endpoint_type", "model_name", "service_tier", "is_batch",
     "has_api_keys", "api_key_id", "input_tokens", "input_cached_tokens", "input_cache_write_tokens",
-    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests",
+    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests", "attributes_json",
 )  # fmt: skip
 
 OPENAI_USAGE_BUCKETS = Suite(
@@ -655,13 +663,14 @@ OPENAI_USAGE_BUCKETS = Suite(
     specs=(
         *_reported("usage report", *_OPENAI_USAGE_BUCKETS_COLUMNS),
         _specs.present("endpoint_type", why="The same number counts other units in another endpoint's report."),
+        *_fields_known(openai_usage.BUCKETS),
     ),
 )
 
 _ANTHROPIC_USAGE_BUCKETS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "model_name", "service_tier", "region_id", "speed",
     "has_api_keys", "api_key_id", "uncached_input_tokens", "cache_read_input_tokens", "ephemeral_5m_input_tokens",
-    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests",
+    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests", "attributes_json",
 )  # fmt: skip
 
 ANTHROPIC_USAGE_BUCKETS = Suite(
@@ -669,7 +678,10 @@ ANTHROPIC_USAGE_BUCKETS = Suite(
     subject="anthropic_usage_buckets",
     relation="raw.raw_anthropic_usage__buckets",
     day_column="event_date",
-    specs=_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+    specs=(
+        *_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+        *_fields_known(anthropic_usage.BUCKETS),
+    ),
 )
 
 _KPI_FILES_SCORES_COLUMNS = (

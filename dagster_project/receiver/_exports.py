@@ -1,13 +1,13 @@
-"""From the body of an OTLP/HTTP trace export to one line of OTLP/JSON without prompts, answers and users.
+"""From the body of an OTLP/HTTP trace export to lines of OTLP/JSON without prompts, answers and users.
 
-Both encodings of the protocol give the same line. Only what must hold for the line to be read is checked here: what is
+Both encodings of the protocol give the same lines. Only what must hold for a line to be read is checked here: what is
 wrong with a span is judged, and kept with its reason, where the line is pulled.
 """
 
 import base64
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -17,6 +17,8 @@ from dagster_project.sources.otlp_files import LINE_LIMIT_BYTES
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
+
+_LINE_SPANS = 512
 
 
 class RefusedExportError(Exception):
@@ -31,10 +33,10 @@ class RefusedExportError(Exception):
         self.status = status
 
 
-def line_of(
+def lines_of(
     body: bytes, *, content_type: str, encoding: str, limit_bytes: int, hash_key: bytes | None, keep_user_ids: bool
 ) -> bytes:
-    """Turn the body of an export into one line.
+    """Turn the body of an export into lines, each of some spans of one resource and scope.
 
     Args:
         body: What was sent.
@@ -45,23 +47,49 @@ def line_of(
         keep_user_ids: Whether users stay as they are.
 
     Returns:
-        The line, with its end.
+        The lines, with their ends; nothing for an export without spans.
 
     Raises:
         RefusedExportError: it is not an export, or too large a one.
     """
     content = _decompressed(body, encoding, limit_bytes)
     export = _of_protobuf(content) if content_type == PROTOBUF else _of_json(content)
+
+    def kept(attributes: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        left = [item for item in attributes or [] if not is_content(item["key"])]
+        return left if keep_user_ids else with_pseudonym(left, hash_key)
+
     try:
-        kept = {"resourceSpans": [_resource(item, hash_key, keep_user_ids) for item in export["resourceSpans"]]}
-        line = orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
+        lines = [
+            orjson.dumps({"resourceSpans": [item]}, option=orjson.OPT_APPEND_NEWLINE)
+            for resource_spans in export["resourceSpans"]
+            for item in _parts(resource_spans, kept)
+        ]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise RefusedExportError(400, f"the body is not shaped as an OTLP trace export: {error!r}") from error
-    if len(line) > LINE_LIMIT_BYTES:
-        raise RefusedExportError(
-            413, f"the export is {len(line):,} bytes of JSON, expected {LINE_LIMIT_BYTES:,} at most"
-        )
-    return line
+    longest_bytes = max(map(len, lines), default=0)
+    if longest_bytes > LINE_LIMIT_BYTES:
+        message = f"{_LINE_SPANS} spans are {longest_bytes:,} bytes of JSON, expected {LINE_LIMIT_BYTES:,} at most"
+        raise RefusedExportError(413, message)
+    return b"".join(lines)
+
+
+def _parts(resource_spans: dict[str, Any], kept: Callable[[Any], list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Give the spans of a resource in parts that fit into a line, without what is not stored."""
+    resource = {"attributes": kept((resource_spans.get("resource") or {}).get("attributes"))}
+    for scope_spans in resource_spans.get("scopeSpans") or []:
+        given = scope_spans.get("scope") or {}
+        scope = {name: given.get(name) for name in ("name", "version")}
+        spans = scope_spans.get("spans") or []
+        for first in range(0, len(spans), _LINE_SPANS):
+            part = [
+                {
+                    **{name: value for name, value in span.items() if name not in {"events", "links"}},
+                    "attributes": kept(span.get("attributes")),
+                }
+                for span in spans[first : first + _LINE_SPANS]
+            ]
+            yield {"resource": resource, "scopeSpans": [{"scope": scope, "spans": part}]}
 
 
 def _decompressed(body: bytes, encoding: str, limit_bytes: int) -> bytes:
@@ -89,32 +117,6 @@ def _of_json(content: bytes) -> dict[str, Any]:
     if not isinstance(export, dict) or not isinstance(export.get("resourceSpans", []), list):
         raise RefusedExportError(400, "the body is not an object with a list of resourceSpans")
     return {"resourceSpans": export.get("resourceSpans", [])}
-
-
-def _resource(resource_spans: dict[str, Any], hash_key: bytes | None, keep_user_ids: bool) -> dict[str, Any]:  # noqa: FBT001 - private
-    """Leave out what is not stored, of a resource and its spans."""
-
-    def kept(attributes: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
-        left = [item for item in attributes or [] if not is_content(item["key"])]
-        return left if keep_user_ids else with_pseudonym(left, hash_key)
-
-    resource = resource_spans.get("resource") or {}
-    return {
-        "resource": {"attributes": kept(resource.get("attributes"))},
-        "scopeSpans": [
-            {
-                "scope": {name: (scope_spans.get("scope") or {}).get(name) for name in ("name", "version")},
-                "spans": [
-                    {
-                        **{name: value for name, value in span.items() if name not in {"events", "links"}},
-                        "attributes": kept(span.get("attributes")),
-                    }
-                    for span in scope_spans.get("spans") or []
-                ],
-            }
-            for scope_spans in resource_spans.get("scopeSpans") or []
-        ],
-    }
 
 
 # ---- protobuf

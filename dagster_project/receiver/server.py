@@ -24,9 +24,7 @@ from dagster_project.errors import ConfigurationError
 from dagster_project.receiver import _exports
 from dagster_project.receiver._exports import RefusedExportError
 from dagster_project.receiver._spool import Spool
-from dagster_project.sources.otlp_files import ReceiverOptions
-
-TRACES_PATH = "/v1/traces"
+from dagster_project.sources.otlp_files import TRACES_PATH, ReceiverOptions
 
 _RETRY_SECONDS = 1
 _RETRY_WHEN_DISK_FAILS_SECONDS = 30
@@ -157,12 +155,14 @@ class Receiver:
             del body
             self._held_bytes += len(frame) - held_bytes
             held_bytes = len(frame)
-            await self._written(frame)
+            if frame:
+                await self._written(frame)
         finally:
             self._held_bytes -= held_bytes
 
     def _frame(self, body: bytes, content_type: str, encoding: str) -> bytes:
-        line = _exports.line_of(
+        """Give what is written of an export; nothing when it has no spans."""
+        lines = _exports.lines_of(
             body,
             content_type=content_type,
             encoding=encoding,
@@ -170,7 +170,7 @@ class Receiver:
             hash_key=self._hash_key,
             keep_user_ids=self._keep_user_ids,
         )
-        return self._compressor.compress(line)
+        return self._compressor.compress(lines) if lines else b""
 
     # ---- writing
 

@@ -8,7 +8,6 @@ import errno
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +60,9 @@ def inputs_at(
             yield file_input(path, input_uri, read)
         return
     for item in stored_objects(place, storage):
-        pull = _object_input(item, context.fetched_dir / f"{uuid.uuid4().hex}{item.suffix}", read)
+        # Named by its address: what a killed pull left is overwritten by the next one, and deleted.
+        copy = context.fetched_dir / f"{hashlib.sha256(item.url.encode()).hexdigest()[:32]}{item.suffix}"
+        pull = _object_input(item, copy, read)
         try:
             yield pull
         finally:

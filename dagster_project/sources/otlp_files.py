@@ -15,10 +15,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
+import httpx2
 import orjson
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.sources._connector import (
     UTC_TIMESTAMP,
     Batch,
@@ -164,6 +166,7 @@ SPANS = Entity(
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
 SPOOL_PATTERN = "*.jsonl.zst"
+TRACES_PATH = "/v1/traces"
 # Small batches keep few Python objects alive: the garbage collector's walks over them cost more than the
 # parsing.
 _BATCH_SPANS = 4_096
@@ -206,8 +209,8 @@ class ReceiverOptions(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=4318, ge=0, le=65535)
     token: Secret | None = None
-    max_request_bytes: int = Field(default=16 * 1024 * 1024, gt=0)
-    max_decompressed_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_request_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    max_decompressed_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     max_pending_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
     body_seconds: float = Field(default=30, gt=0)
     file_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
@@ -554,6 +557,37 @@ def _read(options: OtlpFilesOptions, context: PullContext) -> Iterator[InputPull
     return file_inputs(options, context, _read_file)
 
 
+def _check(options: OtlpFilesOptions, _: PullContext) -> str | None:
+    """Send an empty export to the receiver; None for files that others write."""
+    if options.receiver is None:
+        return None
+    address = f"{options.receiver.host}:{options.receiver.port}"
+    token = options.receiver.token
+    try:
+        answer = httpx2.post(
+            f"http://{address}{TRACES_PATH}",
+            content=b"{}",
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}),
+            },
+        )
+    except httpx2.TransportError as error:
+        msg = (
+            f"Asked the receiver on {address}: {str(error) or type(error).__name__}, expected an answer. "
+            f"Start `tokenledger receive {options.name}`."
+        )
+        raise TransientSourceError(msg) from error
+    if answer.status_code != httpx2.codes.OK:
+        msg = (
+            f"Asked the receiver on {address}: status {answer.status_code}, expected 200. "
+            f"Start `tokenledger receive {options.name}` again with this configuration."
+        )
+        raise PermanentSourceError(msg)
+    count = sum(1 for _ in options.spool_dir.glob(SPOOL_PATTERN))
+    return f"the receiver on {address} answers; {count} files to read in {options.spool_dir}"
+
+
 connector = Connector(
-    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=3
+    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=3, check=_check
 )

@@ -168,6 +168,7 @@
             'restated_period_type': "'charge_period'",
             'billed_cost_in_billing_currency': 'amount',
             'effective_cost_in_billing_currency': 'amount',
+            'list_cost_in_billing_currency': 'list_amount',
             'contracted_cost_in_billing_currency': 'amount',
             'pricing_quantity_units': 'quantity',
             'billing_period_start_at': "date_trunc('month', bucket_start_at)",

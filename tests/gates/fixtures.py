@@ -57,8 +57,8 @@ _BUCKET = f"""
 """
 _COSTS = f"""
     {_LANDED}, {_DAY}, {_BUCKET}, 'gpt-4.1, input' as line_name, 'USD' as currency,
-    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "quantity")},
-    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit")}
+    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "list_amount", "quantity")},
+    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit", "attributes_json")}
 """
 
 TABLES: dict[str, str] = {
@@ -177,13 +177,14 @@ TABLES: dict[str, str] = {
     "raw.raw_openai_usage__buckets": _two_rows(f"""
         {_LANDED}, {_DAY}, {_BUCKET}, 'completions' as endpoint_type,
         {_nulls("varchar", "model_name", "service_tier", "api_key_id")},
+        case position when 0 then '{{"api_source": "agents_api"}}' end as attributes_json,
         {_nulls("boolean", "is_batch", "has_api_keys")},
         {_nulls("bigint", "input_tokens", "input_cached_tokens", "input_cache_write_tokens", "input_audio_tokens")},
         {_nulls("bigint", "output_tokens", "num_requests", "num_model_requests")}
     """),
     "raw.raw_anthropic_usage__buckets": _two_rows(f"""
         {_LANDED}, {_DAY}, {_BUCKET},
-        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id")},
+        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id", "attributes_json")},
         {_nulls("boolean", "has_api_keys")}, {_nulls("bigint", "uncached_input_tokens", "cache_read_input_tokens")},
         {_nulls("bigint", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens")},
         {_nulls("bigint", "web_search_requests")}
@@ -393,6 +394,7 @@ def _report_failures(subject: str, dropped_column: str) -> dict[str, str]:
         f"raw__{subject}_billing_account_id_present": _set("billing_account_id = null"),
         # A bucket of two days.
         f"raw__{subject}_bucket_within_range": _set("bucket_end_at = bucket_start_at + interval 2 day"),
+        f"raw__{subject}_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1"),
     }
 
 

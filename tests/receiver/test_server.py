@@ -17,11 +17,13 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.receiver import _spool
-from dagster_project.sources._connector import hashed_user
+from dagster_project.sources._connector import PullContext, hashed_user
+from dagster_project.sources.otlp_files import OtlpFilesOptions, connector
 from dagster_project.warehouse.landing import Landing
 from tests.receiver.serving import Live, exporter_to, receiving, spans_of_the_sdk
-from tests.sources.pulling import FIXTURES, Pulled, pull
+from tests.sources.pulling import FIXTURES, NOW, Pulled, pull
 
 EXPORT = (FIXTURES / "otlp" / "traces.jsonl").read_bytes().splitlines()[0]
 PROMPT = "SECRET of the prompt"
@@ -103,6 +105,23 @@ def test_json_lands_as_its_file_would(tmp_path: Path):
     for row in [*as_file, *as_received]:
         del row["input_uri"]
     assert as_received == as_file
+
+
+def test_a_large_export_becomes_lines_that_can_be_read(tmp_path: Path):
+    """1,100 spans = 512 + 512 + 76."""
+    spans = spans_of_the_sdk(1_100)
+    with receiving(tmp_path / "spool") as live:
+        assert exporter_to(live.url).export(spans) is SpanExportResult.SUCCESS
+    lines = [orjson.loads(line) for line in _stored(live.folder).splitlines()]
+    assert [len(line["resourceSpans"][0]["scopeSpans"][0]["spans"]) for line in lines] == [512, 512, 76]
+    rows = live.pulled(tmp_path).rows()
+    assert [row["span_id"] for row in rows] == [f"{span.context.span_id:016x}" for span in spans]
+
+
+def test_an_export_without_spans_is_confirmed_and_leaves_nothing(tmp_path: Path):
+    with receiving(tmp_path / "spool") as live:
+        assert [live.post(body).status_code for body in (b"{}", b'{"resourceSpans": [{}]}')] == [200, 200]
+    assert live.pulled(tmp_path).results == []
 
 
 def test_a_span_that_cannot_be_read_is_kept_with_its_reason(tmp_path: Path):
@@ -225,15 +244,33 @@ def test_pulls_go_on_meanwhile(tmp_path: Path):
             assert _span_ids(live.pulled(tmp_path)) == [f"{index + 1:016x}" for index in range(count)]
 
 
+def test_a_source_is_checked_by_an_empty_export(tmp_path: Path):
+    context = PullContext(NOW, tmp_path)
+
+    def options(token: str) -> OtlpFilesOptions:
+        receiver = {"port": int(live.url.split(":")[2].split("/")[0]), "token": token}
+        path = str(live.folder / "*.jsonl.zst")
+        return OtlpFilesOptions.model_validate(
+            {"name": "live", "kind": "otlp_files", "path": path, "receiver": receiver}
+        )
+
+    with receiving(tmp_path / "spool", token="right") as live:  # noqa: S106 - of the test
+        assert "answers; 0 files to read" in str(connector.check(options("right"), context))  # type: ignore[misc]
+        with pytest.raises(PermanentSourceError, match="status 401"):
+            connector.check(options("wrong"), context)  # type: ignore[misc]
+    with pytest.raises(TransientSourceError, match="Start `tokenledger receive live`"):
+        connector.check(options("right"), context)  # type: ignore[misc]
+
+
 # ---- the command
 
 
-def _command(folder: Path, tmp_path: Path) -> subprocess.Popen[str]:
+def _command(folder: Path, tmp_path: Path, port: int = 0, **options: int) -> subprocess.Popen[str]:
     config = tmp_path / "company.yaml"
     config.write_text(
         "organization: A\nstart_date: 2026-07-01\nsources:\n"
         f'  - {{name: live, kind: otlp_files, path: "{folder}/*.jsonl.zst",\n'
-        "     receiver: {port: 0, min_free_bytes: 0}}\n"
+        f"     receiver: {orjson.dumps({'port': port, 'min_free_bytes': 0, **options}).decode()}}}\n"
     )
     run = "from dagster_project.cli import main; main()"
     arguments = ["receive", "--config", str(config), "--state-dir", str(tmp_path / "state")]
@@ -294,3 +331,49 @@ def test_one_receiver_writes_to_a_folder(tmp_path: Path):
     assert "another one writes there" in said
     first.send_signal(signal.SIGINT)
     first.wait(30)
+
+
+@pytest.mark.integration
+def test_an_address_that_is_taken_is_said(tmp_path: Path):
+    with receiving(tmp_path / "spool") as live:
+        port = int(live.url.split(":")[2].split("/")[0])
+        second = _command(tmp_path / "other", tmp_path, port)
+        _, said = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert f"Listened on 127.0.0.1:{port}: not possible" in said
+
+
+def _peak_bytes(process: subprocess.Popen[str]) -> int:
+    """Largest resident set so far."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+@pytest.mark.integration
+def test_memory_is_bounded(tmp_path: Path):
+    """Eight senders of 14 MiB each against a budget of 32 MiB: memory stays below the 448 MiB that they send."""
+    process = _command(tmp_path / "spool", tmp_path, max_request_bytes=16 << 20, max_pending_bytes=32 << 20)
+    url = _url(process)
+    idle_bytes = _peak_bytes(process)
+    padding = {"key": "padding", "value": {"stringValue": os.urandom(7 << 20).hex()}}
+    export = orjson.loads(_export(1))
+    export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"].append(padding)
+    body = orjson.dumps(export)
+    statuses: list[int] = []
+
+    def send() -> None:
+        headers = {"content-type": "application/json"}
+        statuses.extend(httpx2.post(url, content=body, headers=headers, timeout=60).status_code for _ in range(4))
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    peak_bytes = _peak_bytes(process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    assert set(statuses) == {200, 503}
+    # Held are two bodies, as pieces and whole, beside one that is decoded: its objects, its lines, its frame; and the
+    # interpreter.
+    assert peak_bytes - idle_bytes < 7 * 16 << 20

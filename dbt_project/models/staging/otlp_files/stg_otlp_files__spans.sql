@@ -1,6 +1,6 @@
 {{ config(day_column='event_date') }}
 
-{#- OpenTelemetry's names first, current before deprecated, then OpenInference's; parents and children are read alike. -#}
+{#- OpenTelemetry's names first, current before deprecated, then OpenInference's. -#}
 {%- set operation %}coalesce(
             gen_ai_operation_name,
             case openinference_span_kind
@@ -34,8 +34,8 @@ source as (
     select * from {{ source('raw', 'raw_otlp_files__spans') }}
 ),
 
--- A framework and the client that it calls may both report one call: the inner span is the call. Only spans that began on
--- the same UTC day are compared, so that a day can be built without the next one.
+-- A framework and the client that it calls may both report one call: the inner span is the call. Only spans that began
+-- on the same UTC day are compared, so that a day can be built without the next one.
 repeated as (
     select distinct
         source_name,
@@ -93,10 +93,22 @@ renamed as (
     from source
 ),
 
-wholes as (
+judged as (
     select
         renamed.*,
-        renamed.is_inference and repeated.span_id is null as is_usage_record,
+        renamed.is_inference and repeated.span_id is null as is_usage_record
+    from renamed
+    left join repeated
+        on
+            renamed.source_name = repeated.source_name
+            and renamed.event_date = repeated.event_date
+            and renamed.trace_id = repeated.trace_id
+            and renamed.span_id = repeated.span_id
+),
+
+wholes as (
+    select
+        *,
         case
             when span_input_tokens is null and not is_call_success then 0
             else span_input_tokens
@@ -108,13 +120,7 @@ wholes as (
         coalesce(span_cache_read_tokens, 0) + coalesce(span_cache_write_tokens, 0)
         + coalesce(span_input_audio_tokens, 0) + coalesce(span_input_image_tokens, 0)
         + coalesce(span_input_video_tokens, 0) as separate_input_tokens
-    from renamed
-    left join repeated
-        on
-            renamed.source_name = repeated.source_name
-            and renamed.event_date = repeated.event_date
-            and renamed.trace_id = repeated.trace_id
-            and renamed.span_id = repeated.span_id
+    from judged
 ),
 
 final as (
