@@ -10,7 +10,17 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
-from dagster_project.sources import anthropic_costs, anthropic_usage, openai_costs, openai_usage
+from dagster_project.sources import (
+    anthropic_costs,
+    anthropic_usage,
+    aws_cur_files,
+    azure_cost_files,
+    bedrock_logs,
+    gcp_billing_files,
+    invoice_files,
+    openai_costs,
+    openai_usage,
+)
 from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._rates import (
     ALLOWANCES,
@@ -67,6 +77,11 @@ def _landed(*columns: str, day_of: str | None, may_be_empty: bool = False) -> tu
             why="An epoch read in the wrong unit (s, ms, us, ns) lands in 1970 or far ahead.",
         ),
     )
+
+
+def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
+    """What holds for the fields of an entity that has no columns for all of them."""
+    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
 
 
 _OTLP_FILES_SPANS_COLUMNS = (
@@ -167,6 +182,7 @@ _BEDROCK_LOGS_INVOCATIONS_COLUMNS = (
     "event_at", "request_id", "account_id", "region_id", "operation_type", "model_id", "response_model_name",
     "service_tier", "use_case_id", "use_case_instance_id", "input_tokens", "cache_read_input_tokens",
     "cache_write_input_tokens", "cache_write_1h_input_tokens", "output_tokens", "reasoning_output_tokens",
+    "attributes_json",
 )  # fmt: skip
 
 BEDROCK_LOGS_INVOCATIONS = Suite(
@@ -184,6 +200,7 @@ BEDROCK_LOGS_INVOCATIONS = Suite(
             why="The counts of another version of the log may include what these leave out.",
             severity="warn",
         ),
+        *_fields_known(bedrock_logs.INVOCATIONS),
     ),
 )
 
@@ -439,8 +456,7 @@ FOCUS_FILES_CHARGES = Suite(
 
 
 def _bill_suite(
-    kind: str,
-    entity: str,
+    connector: Connector,
     columns: Sequence[str],
     *specs: ExpectationSpec,
     day_of: str,
@@ -452,8 +468,7 @@ def _bill_suite(
     """What holds for the lines of every bill.
 
     Args:
-        kind: The connector's kind.
-        entity: What it lands.
+        connector: What lands them.
         columns: Further columns that staging reads.
         specs: What holds for this bill alone.
         day_of: Column of the instant from which a line is charged.
@@ -463,15 +478,16 @@ def _bill_suite(
         periods: Starts of periods and their ends, a column or one moved by an interval; either may be null.
     """
     bounds = [column.partition(" ")[0] for period in periods for column in period]
+    (entity,) = connector.entities
     return Suite(
         stage="raw",
-        subject=f"{kind}_{entity}",
-        relation=f"raw.raw_{kind}__{entity}",
+        subject=f"{connector.kind}_{entity.name}",
+        relation=f"raw.raw_{connector.kind}__{entity.name}",
         day_column="event_date",
         specs=(
             *_landed(
                 *dict.fromkeys([account, currency, cost, *bounds, *columns]), "delivery_id", "restated_period",
-                day_of=day_of,
+                "attributes_json", day_of=day_of,
             ),
             _specs.present(cost, why="It is the figure that the ledger must equal."),
             _specs.present(account, why="The ledger is reconciled per billing account."),
@@ -494,13 +510,13 @@ def _bill_suite(
                 for start, end in periods
             ),
             *specs,
+            *_fields_known(entity),
         ),
     )  # fmt: skip
 
 
 AWS_CUR_FILES_LINE_ITEMS = _bill_suite(
-    "aws_cur_files",
-    "line_items",
+    aws_cur_files.connector,
     (
         "bill_invoice_id", "line_item_usage_account_id", "line_item_line_item_type", "line_item_usage_type",
         "line_item_line_item_description", "line_item_usage_amount", "pricing_unit", "product", "resource_tags",
@@ -528,8 +544,7 @@ AWS_CUR_FILES_LINE_ITEMS = _bill_suite(
 )  # fmt: skip
 
 AZURE_COST_FILES_CHARGES = _bill_suite(
-    "azure_cost_files",
-    "charges",
+    azure_cost_files.connector,
     (
         "invoice_id", "billing_profile_id", "subscription_id", "charge_type", "pricing_model", "meter_name",
         "meter_category", "unit_of_measure", "quantity", "product_name", "reservation_id", "tags",
@@ -551,8 +566,7 @@ AZURE_COST_FILES_CHARGES = _bill_suite(
 )  # fmt: skip
 
 GCP_BILLING_FILES_CHARGES = _bill_suite(
-    "gcp_billing_files",
-    "charges",
+    gcp_billing_files.connector,
     (
         "record_type", "service_description", "sku_id", "sku_description", "project_id", "labels", "usage_unit",
         "usage_amount", "cost_type", "cost_at_list", "invoice_month", "credit_type",
@@ -580,8 +594,7 @@ GCP_BILLING_FILES_CHARGES = _bill_suite(
 )  # fmt: skip
 
 INVOICE_FILES_LINES = _bill_suite(
-    "invoice_files",
-    "lines",
+    invoice_files.connector,
     (
         "invoice_id", "provider_name", "charge_category", "charge_description", "model_name", "unit_kind",
         "consumed_unit", "consumed_quantity", "are_period_ends_inclusive",
@@ -623,11 +636,6 @@ def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
             why="Use of several days in one number belongs to none of them.",
         ),
     )
-
-
-def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
-    """What holds for the fields of an entity that has no columns for all of them."""
-    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
 
 
 def _costs_suite(connector: Connector) -> Suite:

@@ -49,7 +49,9 @@ _RATE = f"""
     case position when 1 then cast(30 as integer) end as week_minute_to, {_HISTORY}
 """
 
-_DELIVERED = "'run-1' as delivery_id, 'billing_period' as restated_period"
+_DELIVERED = """
+    'run-1' as delivery_id, 'billing_period' as restated_period, cast(null as varchar) as attributes_json
+"""
 
 COST_REPORT_KINDS = ("openai_costs", "anthropic_costs")
 _BUCKET = f"""
@@ -131,7 +133,7 @@ TABLES: dict[str, str] = {
         {_LANDED}, {_DAY}, {_AT} as event_at, 'request-' || position as request_id,
         'amazon.nova-lite-v1:0' as model_id, '1.0' as schema_version,
         {_nulls("varchar", "account_id", "region_id", "operation_type", "response_model_name")},
-        {_nulls("varchar", "service_tier", "use_case_id", "use_case_instance_id")},
+        {_nulls("varchar", "service_tier", "use_case_id", "use_case_instance_id", "attributes_json")},
         {_nulls("bigint", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens")},
         {_nulls("bigint", "cache_write_1h_input_tokens", "output_tokens", "reasoning_output_tokens")}
     """),
@@ -320,6 +322,9 @@ def _retyped(column: str) -> str:
     return f"alter table {{table}} alter column {column} type double"
 
 
+_NEW_FIELD = _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1")
+
+
 def _landing_failures(subject: str, dropped_column: str, *, may_be_empty: bool = False) -> dict[str, str]:
     return {
         **({} if may_be_empty else {f"raw__{subject}_not_empty": _EMPTIED}),
@@ -394,7 +399,7 @@ def _report_failures(subject: str, dropped_column: str) -> dict[str, str]:
         f"raw__{subject}_billing_account_id_present": _set("billing_account_id = null"),
         # A bucket of two days.
         f"raw__{subject}_bucket_within_range": _set("bucket_end_at = bucket_start_at + interval 2 day"),
-        f"raw__{subject}_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1"),
+        f"raw__{subject}_fields_known": _NEW_FIELD,
     }
 
 
@@ -470,7 +475,9 @@ FAILURES: dict[str, str] = {
     **_dated_failures("bedrock_logs_invocations", "event_at"),
     "raw__bedrock_logs_invocations_request_id_present": _set("request_id = null"),
     "raw__bedrock_logs_invocations_model_id_present": _set("model_id = null"),
+    "raw__bedrock_logs_invocations_fields_known": _NEW_FIELD,
     "raw__bedrock_logs_invocations_schema_version_known": _set("schema_version = '2.0'"),
+    "raw__aws_cur_files_line_items_fields_known": _NEW_FIELD,
     **_bill_failures(
         "aws_cur_files_line_items",
         "product",
@@ -482,6 +489,7 @@ FAILURES: dict[str, str] = {
     ),
     "raw__aws_cur_files_line_items_line_item_line_item_type_present": _set("line_item_line_item_type = null"),
     "raw__aws_cur_files_line_items_line_item_line_item_type_known": _set("line_item_line_item_type = 'Gift'"),
+    "raw__azure_cost_files_charges_fields_known": _NEW_FIELD,
     **_bill_failures(
         "azure_cost_files_charges",
         "tags",
@@ -493,6 +501,7 @@ FAILURES: dict[str, str] = {
     ),
     "raw__azure_cost_files_charges_charge_type_present": _set("charge_type = null"),
     "raw__azure_cost_files_charges_charge_type_known": _set("charge_type = 'UnusedReservation'"),
+    "raw__gcp_billing_files_charges_fields_known": _NEW_FIELD,
     **_bill_failures(
         "gcp_billing_files_charges",
         "labels",
