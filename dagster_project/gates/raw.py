@@ -5,7 +5,7 @@ landed twice. A record that says something wrong (negative tokens, an unknown mo
 rejects it row by row and keeps it. Freshness is judged over time by SQL.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from dagster_project.gates import _specs
@@ -13,10 +13,15 @@ from dagster_project.gates.expectations import ExpectationSpec, Suite
 from dagster_project.sources import (
     anthropic_costs,
     anthropic_usage,
+    aws_cur_files,
+    azure_cost_files,
     azure_ptu,
+    bedrock_logs,
     bedrock_model_units,
+    gcp_billing_files,
     gpu_utilization_files,
     inventory_files,
+    invoice_files,
     openai_costs,
     openai_usage,
     prometheus_gpus,
@@ -79,6 +84,11 @@ def _landed(*columns: str, day_of: str | None, may_be_empty: bool = False) -> tu
             why="An epoch read in the wrong unit (s, ms, us, ns) lands in 1970 or far ahead.",
         ),
     )
+
+
+def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
+    """What holds for the fields of an entity that has no columns for all of them."""
+    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
 
 
 _OTLP_FILES_SPANS_COLUMNS = (
@@ -172,6 +182,32 @@ USAGE_PAYLOADS_CALLS = Suite(
             rule="usage_json is null or JSON.",
             why="A block that cannot be read would pass for one that says nothing.",
         ),
+    ),
+)
+
+_BEDROCK_LOGS_INVOCATIONS_COLUMNS = (
+    "event_at", "request_id", "account_id", "region_id", "operation_type", "model_id", "response_model_name",
+    "service_tier", "use_case_id", "use_case_instance_id", "input_tokens", "cache_read_input_tokens",
+    "cache_write_input_tokens", "cache_write_1h_input_tokens", "output_tokens", "reasoning_output_tokens",
+    "attributes_json",
+)  # fmt: skip
+
+BEDROCK_LOGS_INVOCATIONS = Suite(
+    stage="raw",
+    subject="bedrock_logs_invocations",
+    relation="raw.raw_bedrock_logs__invocations",
+    day_column="event_date",
+    specs=(
+        *_landed(*_BEDROCK_LOGS_INVOCATIONS_COLUMNS, day_of="event_at"),
+        _specs.present("request_id", why="It is the call's name; an invocation that is logged twice is found by it."),
+        _specs.present("model_id", why="A call without a model has no price."),
+        _specs.known(
+            "schema_version",
+            ("1.0",),
+            why="The counts of another version of the log may include what these leave out.",
+            severity="warn",
+        ),
+        *_fields_known(bedrock_logs.INVOCATIONS),
     ),
 )
 
@@ -425,6 +461,168 @@ FOCUS_FILES_CHARGES = Suite(
     ),
 )
 
+
+def _bill_suite(
+    connector: Connector,
+    columns: Sequence[str],
+    *specs: ExpectationSpec,
+    day_of: str,
+    cost: str,
+    account: str,
+    currency: str,
+    periods: Sequence[tuple[str, str]],
+) -> Suite:
+    """What holds for the lines of every bill.
+
+    Args:
+        connector: What lands them.
+        columns: Further columns that staging reads.
+        specs: What holds for this bill alone.
+        day_of: Column of the instant from which a line is charged.
+        cost: Column of what is billed.
+        account: Column of the billing account.
+        currency: Column of the billing currency.
+        periods: Starts of periods and their ends, a column or one moved by an interval; either may be null.
+    """
+    bounds = [column.partition(" ")[0] for period in periods for column in period]
+    (entity,) = connector.entities
+    return Suite(
+        stage="raw",
+        subject=f"{connector.kind}_{entity.name}",
+        relation=f"raw.raw_{connector.kind}__{entity.name}",
+        day_column="event_date",
+        specs=(
+            *_landed(
+                *dict.fromkeys([account, currency, cost, *bounds, *columns]), "delivery_id", "restated_period",
+                "attributes_json", day_of=day_of,
+            ),
+            _specs.present(cost, why="It is the figure that the ledger must equal."),
+            _specs.present(account, why="The ledger is reconciled per billing account."),
+            _specs.present(currency, why="An amount without a currency cannot be added."),
+            _specs.violations(
+                f"{currency} is not null and not regexp_matches({currency}, '^[A-Za-z]{{{{3}}}}$')",
+                aspect=currency,
+                predicate="known",
+                rule=f"{currency} is null or a three-letter ISO 4217 code.",
+                why="A virtual currency (credits, tokens) in this column would be added up as money.",
+            ),
+            *(
+                _specs.violations(
+                    f"coalesce({end} <= {start}, false)",
+                    aspect=start,
+                    predicate="monotonic",
+                    rule=f"{end} is later than {start}.",
+                    why="An empty period has no hour to be spread over, and reconciles nothing.",
+                )
+                for start, end in periods
+            ),
+            *specs,
+            *_fields_known(entity),
+        ),
+    )  # fmt: skip
+
+
+AWS_CUR_FILES_LINE_ITEMS = _bill_suite(
+    aws_cur_files.connector,
+    (
+        "bill_invoice_id", "line_item_usage_account_id", "line_item_line_item_type", "line_item_usage_type",
+        "line_item_line_item_description", "line_item_usage_amount", "pricing_unit", "product", "resource_tags",
+        "reservation_effective_cost", "savings_plan_savings_plan_effective_cost",
+    ),
+    _specs.present("line_item_line_item_type", why="Tax, credits and fees are named charges, not calls."),
+    _specs.known(
+        "line_item_line_item_type",
+        (
+            "BundledDiscount", "Credit", "Discount", "DiscountedUsage", "DistributorDiscount", "EdpDiscount", "Fee",
+            "PrivateRateDiscount", "RIFee", "Refund", "RiVolumeDiscount", "SavingsPlanCoveredUsage",
+            "SavingsPlanNegation", "SavingsPlanRecurringFee", "SavingsPlanUpfrontFee", "SppDiscount", "Tax", "Usage",
+        ),
+        why="CUR 2.0 documents these; another counts as an adjustment.",
+        severity="warn",
+    ),
+    day_of="line_item_usage_start_date",
+    cost="line_item_unblended_cost",
+    account="bill_payer_account_id",
+    currency="line_item_currency_code",
+    periods=(
+        ("bill_billing_period_start_date", "bill_billing_period_end_date"),
+        ("line_item_usage_start_date", "line_item_usage_end_date"),
+    ),
+)  # fmt: skip
+
+AZURE_COST_FILES_CHARGES = _bill_suite(
+    azure_cost_files.connector,
+    (
+        "invoice_id", "billing_profile_id", "subscription_id", "charge_type", "pricing_model", "meter_name",
+        "meter_category", "unit_of_measure", "quantity", "product_name", "reservation_id", "tags",
+    ),
+    _specs.present("charge_type", why="Purchases and refunds are named charges, not calls."),
+    _specs.violations(
+        "charge_type in ('UnusedReservation', 'UnusedSavingsPlan')",
+        aspect="charge_type",
+        predicate="known",
+        rule="charge_type is not UnusedReservation or UnusedSavingsPlan.",
+        why="These are in amortised exports alone, which state another cost than the invoice does.",
+    ),
+    day_of="usage_at",
+    cost="cost_in_billing_currency",
+    account="billing_account_id",
+    currency="billing_currency",
+    # Azure's billing periods end on their last day, so one of a day would end as it starts.
+    periods=(("billing_period_start_at", "billing_period_end_at + interval 1 day"),),
+)  # fmt: skip
+
+GCP_BILLING_FILES_CHARGES = _bill_suite(
+    gcp_billing_files.connector,
+    (
+        "record_type", "service_description", "sku_id", "sku_description", "project_id", "labels", "usage_unit",
+        "usage_amount", "cost_type", "cost_at_list", "invoice_month", "credit_type",
+    ),
+    _specs.present("record_type", why="A credit that passes for a charge would be a call's price."),
+    _specs.known("record_type", ("charge", "credit"), why="A row of the export is a charge and its credits."),
+    _specs.known(
+        "cost_type",
+        ("adjustment", "regular", "rounding_error", "tax"),
+        why="The export documents these; another counts as an adjustment.",
+        severity="warn",
+    ),
+    _specs.violations(
+        "invoice_month is null or not regexp_matches(invoice_month, '^20[0-9]{{2}}(0[1-9]|1[0-2])$')",
+        aspect="invoice_month",
+        predicate="known",
+        rule="invoice_month is a year and a month, 202607.",
+        why="Which bill a charge is on follows from it alone.",
+    ),
+    day_of="usage_start_time",
+    cost="cost",
+    account="billing_account_id",
+    currency="currency",
+    periods=(("usage_start_time", "usage_end_time"),),
+)  # fmt: skip
+
+INVOICE_FILES_LINES = _bill_suite(
+    invoice_files.connector,
+    (
+        "invoice_id", "provider_name", "charge_category", "charge_description", "model_name", "unit_kind",
+        "consumed_unit", "consumed_quantity", "are_period_ends_inclusive",
+    ),
+    _specs.present("provider_name", why="A bill of nobody is compared with no calls."),
+    _specs.known(
+        "charge_category",
+        ("Usage", "Purchase", "Tax", "Credit", "Adjustment"),
+        why="FOCUS knows these; another is neither spread over calls nor named as another charge.",
+    ),
+    day_of="charge_period_start",
+    cost="billed_cost",
+    account="billing_account_id",
+    currency="billing_currency",
+    # An end that is the last day of a period may be its first one too.
+    periods=(
+        ("charge_period_start", "charge_period_end + interval 1 microsecond"),
+        ("billing_period_start", "billing_period_end + interval 1 microsecond"),
+    ),
+)  # fmt: skip
+
 _COSTS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "line_name", "token_type", "model_name", "service_tier",
     "amount", "list_amount", "currency", "quantity", "quantity_unit", "attributes_json",
@@ -445,11 +643,6 @@ def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
             why="Use of several days in one number belongs to none of them.",
         ),
     )
-
-
-def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
-    """What holds for the fields of an entity that has no columns for all of them."""
-    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
 
 
 def _costs_suite(connector: Connector) -> Suite:
@@ -625,6 +818,7 @@ SUITES: tuple[Suite, ...] = (
     OTLP_FILES_SPANS,
     TABLE_FILES_CALLS,
     USAGE_PAYLOADS_CALLS,
+    BEDROCK_LOGS_INVOCATIONS,
     GENAI_PRICES_RATES,
     GENAI_PRICES_MODEL_PATTERNS,
     LITELLM_PRICES_RATES,
@@ -633,6 +827,10 @@ SUITES: tuple[Suite, ...] = (
     LLM_PRICES_RATES,
     CONTRACT_FILES_TERMS,
     FOCUS_FILES_CHARGES,
+    AWS_CUR_FILES_LINE_ITEMS,
+    AZURE_COST_FILES_CHARGES,
+    GCP_BILLING_FILES_CHARGES,
+    INVOICE_FILES_LINES,
     OPENAI_COSTS_COSTS,
     ANTHROPIC_COSTS_COSTS,
     OPENAI_USAGE_BUCKETS,

@@ -117,6 +117,8 @@ class InputPull:
         batches: Reads the content from its start and, last of all, checks that it did not change meanwhile.
         reading: What else than the source's options decides how the content is read; when it changes, the same content
             is landed anew.
+        release: Gives back what identifying or reading the input took, such as a copy of it; whoever lists inputs calls
+            it when the next one is asked for.
     """
 
     input_uri: str
@@ -124,6 +126,7 @@ class InputPull:
     identify: Callable[[], InputIdentity]
     batches: Callable[[], Iterator[Batch]]
     reading: str = ""
+    release: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

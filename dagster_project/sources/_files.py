@@ -62,10 +62,11 @@ def inputs_at(
     for item in stored_objects(place, storage):
         # Named by its address: what a killed pull left is overwritten by the next one, and deleted.
         copy = context.fetched_dir / f"{hashlib.sha256(item.url.encode()).hexdigest()[:32]}{item.suffix}"
+        pull = _object_input(item, copy, read)
         try:
-            yield _object_input(item, copy, read)
+            yield pull
         finally:
-            copy.unlink(missing_ok=True)
+            pull.release()
 
 
 def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:
@@ -81,7 +82,7 @@ def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], It
             item.copy_to(copy)
         yield from as_file.batches()
 
-    return InputPull(item.url, item.stamp, identify, batches)
+    return InputPull(item.url, item.stamp, identify, batches, release=lambda: copy.unlink(missing_ok=True))
 
 
 def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:

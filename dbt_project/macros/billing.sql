@@ -96,53 +96,88 @@
 {%- endmacro %}
 
 {#-
+    How many units a pricing unit has that says so in words: `1K tokens`, `1000 Tokens` and `per thousand tokens` have
+    1,000. 1 where it says nothing.
+-#}
+{% macro size_of_unit(unit) -%}
+    case
+            {%- for size, words in {1000: 'k|1000|thousand', 1000000: 'm|1000000|million'}.items() %}
+            when {{ regexp_found("replace(lower(" ~ unit ~ "), ',', '')", "'^(per )?(1 ?)?(" ~ words ~ ")( .*)?$'") }}
+                then {{ size }}
+            {%- endfor %}
+            else 1
+        end
+{%- endmacro %}
+
+{#- The unit in which a quantity of thousands or millions of tokens is consumed; any other unit as it is. -#}
+{% macro single_unit_of(unit) -%}
+    case when {{ size_of_unit(unit) }} > 1 and lower({{ unit }}) like '%token%' then 'Tokens' else {{ unit }} end
+{%- endmacro %}
+
+{#- A quantity in the unit that `single_unit_of` gives. -#}
+{% macro single_units_of(quantity, unit) -%}
+    cast(
+            {{ quantity }} * case when lower({{ unit }}) like '%token%' then {{ size_of_unit(unit) }} else 1 end
+            as decimal(38, 18)
+        )
+{%- endmacro %}
+
+{#-
+    The canonical columns of a bill's line. `columns` are those that the bill has; of the others, what every landed
+    line has is itself, and what is left is unknown.
+-#}
+{% macro bill_line(columns) -%}
+    {%- set landed = {
+        'source_name': 'source_name',
+        'invoice_line_id': "concat(input_uri, ':', record_index)",
+        'document_type': "'invoice'",
+        'delivery_id': 'delivery_id',
+        'restated_period_type': 'restated_period',
+        'input_uri': 'input_uri',
+        'record_index': 'record_index',
+        'landed_at': 'landed_at',
+        'event_date': 'event_date',
+    } -%}
+    {%- for column in invoice_columns() %}
+        {%- set is_number = column.endswith('_units') or column.endswith('_in_billing_currency') -%}
+        {%- set unknown = 'cast(null as ' ~ ('decimal(38, 18)' if is_number else 'varchar') ~ ')' %}
+        {%- set value = columns.get(column, landed.get(column, unknown)) %}
+        {{ value }}{{ ' as ' ~ column if value != column }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{#-
     A result of a provider's cost report as a line of a bill. The report is of calendar months in UTC and states each of
     its days anew; what lowers the cost is a credit. `columns` are those that differ between providers.
 -#}
 {% macro cost_report_line(provider_name, columns) -%}
-        source_name,
-        concat(input_uri, ':', record_index) as invoice_line_id,
-        'cost_report' as document_type,
-        cast(null as varchar) as invoice_id,
-        '{{ provider_name }}' as provider_name,
-        '{{ provider_name }}' as invoice_issuer_name,
-        billing_account_id,
-        project_id as sub_account_id,
-        currency as billing_currency_code,
-        case when amount < 0 then 'Credit' else 'Usage' end as charge_type,
-        cast(null as varchar) as charge_class_type,
-        line_name as charge_description,
-        'Usage-Based' as charge_frequency_type,
-        cast(null as varchar) as service_category_type,
-        {{ columns.service_name }} as service_name,
-        cast(null as varchar) as sku_id,
-        cast(null as varchar) as sku_meter_name,
-        model_name,
-        {{ columns.service_tier }} as service_tier,
-        {{ columns.unit_kind_type }} as unit_kind_type,
-        cast(null as varchar) as commitment_id,
-        cast(null as varchar) as resource_id,
-        cast(null as varchar) as resource_name,
-        {{ columns.region_id }} as region_id,
-        quantity_unit as pricing_unit,
-        {{ columns.consumed_unit }} as consumed_unit,
-        input_uri as delivery_id,
-        'charge_period' as restated_period_type,
-        input_uri,
-        cast(null as varchar) as tags_json,
-        record_index,
-        amount as billed_cost_in_billing_currency,
-        amount as effective_cost_in_billing_currency,
-        list_amount as list_cost_in_billing_currency,
-        amount as contracted_cost_in_billing_currency,
-        quantity as pricing_quantity_units,
-        {{ columns.consumed_quantity_units }} as consumed_quantity_units,
-        date_trunc('month', bucket_start_at) as billing_period_start_at,
-        date_trunc('month', bucket_start_at) + interval '1' month as billing_period_end_at,
-        bucket_start_at as charge_period_start_at,
-        bucket_end_at as charge_period_end_at,
-        landed_at,
-        event_date
+    {{ bill_line(dict(
+        {
+            'document_type': "'cost_report'",
+            'provider_name': "'" ~ provider_name ~ "'",
+            'invoice_issuer_name': "'" ~ provider_name ~ "'",
+            'billing_account_id': 'billing_account_id',
+            'sub_account_id': 'project_id',
+            'billing_currency_code': 'currency',
+            'charge_type': "case when amount < 0 then 'Credit' else 'Usage' end",
+            'charge_description': 'line_name',
+            'charge_frequency_type': "'Usage-Based'",
+            'model_name': 'model_name',
+            'pricing_unit': 'quantity_unit',
+            'delivery_id': 'input_uri',
+            'restated_period_type': "'charge_period'",
+            'billed_cost_in_billing_currency': 'amount',
+            'effective_cost_in_billing_currency': 'amount',
+            'list_cost_in_billing_currency': 'list_amount',
+            'contracted_cost_in_billing_currency': 'amount',
+            'pricing_quantity_units': 'quantity',
+            'billing_period_start_at': "date_trunc('month', bucket_start_at)",
+            'billing_period_end_at': "date_trunc('month', bucket_start_at) + interval '1' month",
+            'charge_period_start_at': 'bucket_start_at',
+            'charge_period_end_at': 'bucket_end_at',
+        },
+        **columns
+    )) }}
 {%- endmacro %}
 
 {#- The least of some counts, one that is unknown being 0. -#}

@@ -52,6 +52,10 @@ _RATE = f"""
     case position when 1 then cast(30 as integer) end as week_minute_to, {_HISTORY}
 """
 
+_DELIVERED = """
+    'run-1' as delivery_id, 'billing_period' as restated_period, cast(null as varchar) as attributes_json
+"""
+
 COST_REPORT_KINDS = ("openai_costs", "anthropic_costs")
 _BUCKET = f"""
     {_AT} as bucket_start_at, {_AT} + interval 1 hour as bucket_end_at, 'acct' as billing_account_id
@@ -127,6 +131,52 @@ TABLES: dict[str, str] = {
         cast(-1.5 as decimal(38, 18)) as billed_cost, cast(-1.5 as decimal(38, 18)) as effective_cost,
         {_nulls("decimal(38, 18)", "list_cost", "contracted_cost")},
         {_nulls("varchar", "service_name", "sku_id", "focus_version")}
+    """),
+    "raw.raw_bedrock_logs__invocations": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_AT} as event_at, 'request-' || position as request_id,
+        'amazon.nova-lite-v1:0' as model_id, '1.0' as schema_version,
+        {_nulls("varchar", "account_id", "region_id", "operation_type", "response_model_name")},
+        {_nulls("varchar", "service_tier", "use_case_id", "use_case_instance_id", "attributes_json")},
+        {_nulls("bigint", "input_tokens", "cache_read_input_tokens", "cache_write_input_tokens")},
+        {_nulls("bigint", "cache_write_1h_input_tokens", "output_tokens", "reasoning_output_tokens")}
+    """),
+    "raw.raw_aws_cur_files__line_items": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_DELIVERED}, {_AT} as line_item_usage_start_date,
+        {_AT} + interval 1 hour as line_item_usage_end_date,
+        timestamptz '2026-07-01 00:00:00+00' as bill_billing_period_start_date,
+        timestamptz '2026-08-01 00:00:00+00' as bill_billing_period_end_date, 'acct' as bill_payer_account_id,
+        'USD' as line_item_currency_code, 'Refund' as line_item_line_item_type,
+        cast(-1.5 as decimal(38, 18)) as line_item_unblended_cost,
+        {_nulls("decimal(38, 18)", "line_item_usage_amount", "reservation_effective_cost")},
+        {_nulls("decimal(38, 18)", "savings_plan_savings_plan_effective_cost")},
+        {_nulls("varchar", "bill_invoice_id", "line_item_usage_account_id", "line_item_usage_type", "pricing_unit")},
+        {_nulls("varchar", "line_item_line_item_description", "product", "resource_tags")}
+    """),
+    "raw.raw_azure_cost_files__charges": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_DELIVERED}, {_AT} as usage_at,
+        timestamptz '2026-07-01 00:00:00+00' as billing_period_start_at,
+        timestamptz '2026-07-01 00:00:00+00' as billing_period_end_at,
+        'acct' as billing_account_id, 'EUR' as billing_currency, 'Refund' as charge_type,
+        cast(-1.5 as decimal(38, 18)) as cost_in_billing_currency, {_nulls("decimal(38, 18)", "quantity")},
+        {_nulls("varchar", "invoice_id", "billing_profile_id", "subscription_id", "pricing_model", "meter_name")},
+        {_nulls("varchar", "meter_category", "unit_of_measure", "product_name", "reservation_id", "tags")}
+    """),
+    "raw.raw_gcp_billing_files__charges": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_DELIVERED}, {_AT} as usage_start_time, {_AT} + interval 1 hour as usage_end_time,
+        case position when 0 then 'charge' else 'credit' end as record_type, 'acct' as billing_account_id,
+        'USD' as currency, 'tax' as cost_type, '202607' as invoice_month, cast(-1.5 as decimal(38, 18)) as cost,
+        {_nulls("decimal(38, 18)", "usage_amount", "cost_at_list")},
+        {_nulls("varchar", "service_description", "sku_id", "sku_description", "project_id", "labels", "usage_unit")},
+        {_nulls("varchar", "credit_type")}
+    """),
+    "raw.raw_invoice_files__lines": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_DELIVERED}, {_AT} as charge_period_start, {_AT} as charge_period_end,
+        timestamptz '2026-07-01 00:00:00+00' as billing_period_start,
+        case position when 1 then timestamptz '2026-07-31 00:00:00+00' end as billing_period_end,
+        true as are_period_ends_inclusive, 'mistral' as provider_name, 'acct' as billing_account_id,
+        'eur' as billing_currency, 'Credit' as charge_category, cast(-1.5 as decimal(38, 18)) as billed_cost,
+        {_nulls("decimal(38, 18)", "consumed_quantity")},
+        {_nulls("varchar", "invoice_id", "charge_description", "model_name", "unit_kind", "consumed_unit")}
     """),
     **{f"raw.raw_{kind}__costs": _two_rows(_COSTS) for kind in COST_REPORT_KINDS},
     "raw.raw_openai_usage__buckets": _two_rows(f"""
@@ -289,6 +339,9 @@ def _retyped(column: str) -> str:
     return f"alter table {{table}} alter column {column} type double"
 
 
+_NEW_FIELD = _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1")
+
+
 def _landing_failures(subject: str, dropped_column: str, *, may_be_empty: bool = False) -> dict[str, str]:
     return {
         **({} if may_be_empty else {f"raw__{subject}_not_empty": _EMPTIED}),
@@ -329,6 +382,29 @@ def _rate_failures(kind: str) -> dict[str, str]:
         f"{gate}_context_band_monotonic": _set("context_up_to_tokens = 200000", "record_index = 1"),
         f"{gate}_week_window_within_range": _set("week_minute_to = null", "record_index = 1"),
         f"{gate}_price_unique": _set("context_over_tokens = null, week_minute_from = null, week_minute_to = null"),
+    }
+
+
+def _bill_failures(
+    subject: str,
+    dropped_column: str,
+    *,
+    day_of: str,
+    cost: str,
+    account: str,
+    currency: str,
+    starts: tuple[str, ...],
+) -> dict[str, str]:
+    gate = f"raw__{subject}"
+    return {
+        **_landing_failures(subject, dropped_column),
+        **_dated_failures(subject, day_of),
+        f"{gate}_{cost}_present": _set(f"{cost} = null"),
+        f"{gate}_{account}_present": _set(f"{account} = null"),
+        f"{gate}_{currency}_present": _set(f"{currency} = null"),
+        f"{gate}_{currency}_known": _set(f"{currency} = 'credits'"),
+        # A period that began long after it ended.
+        **{f"{gate}_{start}_monotonic": _set(f"{start} = timestamptz '2030-01-01 00:00:00+00'") for start in starts},
     }
 
 
@@ -416,6 +492,61 @@ FAILURES: dict[str, str] = {
     "raw__focus_files_charges_charge_period_monotonic": _set("charge_period_end = charge_period_start"),
     "raw__focus_files_charges_billing_period_monotonic": _set("billing_period_end = billing_period_start"),
     "raw__focus_files_charges_billing_currency_known": _set("billing_currency = 'credits'"),
+    **_landing_failures("bedrock_logs_invocations", "service_tier"),
+    **_dated_failures("bedrock_logs_invocations", "event_at"),
+    "raw__bedrock_logs_invocations_request_id_present": _set("request_id = null"),
+    "raw__bedrock_logs_invocations_model_id_present": _set("model_id = null"),
+    "raw__bedrock_logs_invocations_fields_known": _NEW_FIELD,
+    "raw__bedrock_logs_invocations_schema_version_known": _set("schema_version = '2.0'"),
+    "raw__aws_cur_files_line_items_fields_known": _NEW_FIELD,
+    **_bill_failures(
+        "aws_cur_files_line_items",
+        "product",
+        day_of="line_item_usage_start_date",
+        cost="line_item_unblended_cost",
+        account="bill_payer_account_id",
+        currency="line_item_currency_code",
+        starts=("bill_billing_period_start_date", "line_item_usage_start_date"),
+    ),
+    "raw__aws_cur_files_line_items_line_item_line_item_type_present": _set("line_item_line_item_type = null"),
+    "raw__aws_cur_files_line_items_line_item_line_item_type_known": _set("line_item_line_item_type = 'Gift'"),
+    "raw__azure_cost_files_charges_fields_known": _NEW_FIELD,
+    **_bill_failures(
+        "azure_cost_files_charges",
+        "tags",
+        day_of="usage_at",
+        cost="cost_in_billing_currency",
+        account="billing_account_id",
+        currency="billing_currency",
+        starts=("billing_period_start_at",),
+    ),
+    "raw__azure_cost_files_charges_charge_type_present": _set("charge_type = null"),
+    "raw__azure_cost_files_charges_charge_type_known": _set("charge_type = 'UnusedReservation'"),
+    "raw__gcp_billing_files_charges_fields_known": _NEW_FIELD,
+    **_bill_failures(
+        "gcp_billing_files_charges",
+        "labels",
+        day_of="usage_start_time",
+        cost="cost",
+        account="billing_account_id",
+        currency="currency",
+        starts=("usage_start_time",),
+    ),
+    "raw__gcp_billing_files_charges_record_type_present": _set("record_type = null"),
+    "raw__gcp_billing_files_charges_record_type_known": _set("record_type = 'gift'"),
+    "raw__gcp_billing_files_charges_cost_type_known": _set("cost_type = 'gift'"),
+    "raw__gcp_billing_files_charges_invoice_month_known": _set("invoice_month = '2026-07'"),
+    **_bill_failures(
+        "invoice_files_lines",
+        "unit_kind",
+        day_of="charge_period_start",
+        cost="billed_cost",
+        account="billing_account_id",
+        currency="billing_currency",
+        starts=("charge_period_start", "billing_period_start"),
+    ),
+    "raw__invoice_files_lines_provider_name_present": _set("provider_name = null"),
+    "raw__invoice_files_lines_charge_category_known": _set("charge_category = 'Gift'"),
     **{
         name: change
         for kind in COST_REPORT_KINDS

@@ -77,9 +77,10 @@ def test_focus_files_says_what_arrives_at_once_and_what_it_restates(tmp_path: Pa
         )
         row = pulled.rows()[0]
         found[delivery] = (row["input_uri"], row["delivery_id"], row["restated_period"])
-    (uri, as_file, restated), (_, as_folder, _) = found["file"], found["folder"]
-    assert uri.endswith("run-1/part-0.csv")
-    assert (as_file, as_folder, restated) == (uri, uri.removesuffix("/part-0.csv"), "billing_period")
+    (file, as_file, restated), (folder, as_folder, _) = found["file"], found["folder"]
+    assert file.endswith("run-1/part-0.csv")
+    assert (as_file, as_folder, restated) == (file, file.removesuffix("/part-0.csv"), "billing_period")
+    assert folder == as_folder
 
 
 def test_focus_files_takes_a_file_for_a_delivery_of_its_charge_periods(charges: Pulled):

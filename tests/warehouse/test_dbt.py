@@ -48,8 +48,21 @@ def test_window_vars_refuse_a_window_that_ends_before_it_begins():
 def test_discovered_vars_name_the_staging_models_that_exist():
     found = discovered_vars()
     assert found == {
-        "usage_models": ["stg_otlp_files__spans", "stg_table_files__calls", "stg_usage_payloads__calls"],
-        "invoice_models": ["stg_anthropic_costs__costs", "stg_focus_files__charges", "stg_openai_costs__costs"],
+        "usage_models": [
+            "stg_bedrock_logs__invocations",
+            "stg_otlp_files__spans",
+            "stg_table_files__calls",
+            "stg_usage_payloads__calls",
+        ],
+        "invoice_models": [
+            "stg_anthropic_costs__costs",
+            "stg_aws_cur_files__line_items",
+            "stg_azure_cost_files__charges",
+            "stg_focus_files__charges",
+            "stg_gcp_billing_files__charges",
+            "stg_invoice_files__lines",
+            "stg_openai_costs__costs",
+        ],
         "report_models": ["stg_anthropic_usage__buckets", "stg_openai_usage__buckets"],
         "rate_models": ["stg_genai_prices__rates", "stg_litellm_prices__rates", "stg_llm_prices__rates"],
         "multiplier_models": ["stg_litellm_prices__multipliers"],
