@@ -239,6 +239,8 @@ class Connector:
             and the version before stays. The first version of an input is landed without those records.
         is_snapshot: Whether each pull of a source lists the whole of it: what was landed from an input that a
             complete pull no longer lists is withdrawn. Otherwise a vanished input keeps its landing.
+        staged_with: Kind whose staging models read what it lands too, because its entities have the same columns; None
+            for its own.
     """
 
     kind: str
@@ -249,6 +251,12 @@ class Connector:
     version: int = 1
     is_snapshot: bool = False
     is_whole: bool = False
+    staged_with: str | None = None
+
+    @property
+    def staging_kind(self) -> str:
+        """Kind whose staging models read what it lands."""
+        return self.staged_with or self.kind
 
     def entity(self, name: str) -> Entity:
         """Give the entity of that name."""
