@@ -14,14 +14,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, SerializeAsAny, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from dagster_project.errors import ConfigurationError
 from dagster_project.sources import discover
-from dagster_project.sources._connector import SourceOptions
+from dagster_project.sources._connector import EnvironmentText, SourceOptions
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_CONFIG_PATH = PROJECT_ROOT / "dagster_project" / "demo" / "novaspark.yaml"
@@ -97,6 +97,7 @@ class Settings(BaseModel):
             through.
         sources: Options of every source, in the file's order.
         former_sources: Sources that are not pulled any more, and whether what they landed counts.
+        hash_key: Key of the pseudonyms of users, TOKENLEDGER_HASH_KEY; None when it is not set.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -111,6 +112,7 @@ class Settings(BaseModel):
     min_priced_call_share: float = 0
     sources: tuple[SerializeAsAny[SourceOptions], ...]
     former_sources: tuple[FormerSource, ...] = ()
+    hash_key: SecretStr | None = None
 
     @property
     def feeds_dir(self) -> Path:
@@ -184,6 +186,7 @@ def load_settings(
         min_priced_call_share=document.min_priced_call_share,
         sources=sources,
         former_sources=tuple(document.former_sources),
+        hash_key=SecretStr(variables["TOKENLEDGER_HASH_KEY"]) if variables.get("TOKENLEDGER_HASH_KEY") else None,
     )
 
 
@@ -323,7 +326,9 @@ class _YamlFile:
                 return text.lower() == "true"
             case "int" if re.fullmatch(r"[+-]?[0-9_]+", text):
                 return int(text)
-        return _VARIABLE.sub(lambda found: self._variable(found.group(1), where), text)
+        names = tuple(_VARIABLE.findall(text))
+        replaced = _VARIABLE.sub(lambda found: self._variable(found.group(1), where), text)
+        return EnvironmentText.of(replaced, names) if names else text
 
     def _variable(self, name: str, where: _Path) -> str:
         if name not in self.variables:

@@ -8,15 +8,16 @@ Nothing here knows Dagster or SQL.
 
 import glob
 import hashlib
+import hmac
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from dagster_project.errors import PermanentSourceError
 
@@ -36,6 +37,8 @@ class Entity:
         day_column: Timestamp or date column whose UTC date splits the landing files; None for undated feeds.
         token_columns: The columns that hold input and output tokens, summed into the manifest.
         amount_columns: Decimal columns that are summed exactly into the manifest.
+        user_columns: Text columns that name a person; they land keyed-hashed unless the source keeps them.
+        known_attributes: Names that `attributes_json` may hold without being new; None where any name may stand there.
         may_be_empty: Whether a source may rightly have no record of it; its gates then hold without any.
     """
 
@@ -44,6 +47,8 @@ class Entity:
     day_column: str | None = None
     token_columns: tuple[str, str] | None = None
     amount_columns: tuple[str, ...] = ()
+    user_columns: tuple[str, ...] = ()
+    known_attributes: frozenset[str] | None = None
     may_be_empty: bool = False
 
 
@@ -120,6 +125,14 @@ class InputPull:
 
 
 @dataclass(frozen=True)
+class LandedInput:
+    """The current landing of an input: when it landed, and the hash of the content that did."""
+
+    landed_at: datetime
+    sha256: str
+
+
+@dataclass(frozen=True)
 class PullContext:
     """What a connector may know about the pull.
 
@@ -127,11 +140,13 @@ class PullContext:
         now: The UTC instant at which it counts as done.
         fetched_dir: Folder for what is fetched, which is then read as a file.
         reference_dir: Folder of the company's reference data; None when there is none.
+        landed: The source's inputs whose landings are current and were read as they would be read in this pull.
     """
 
     now: datetime
     fetched_dir: Path
     reference_dir: Path | None = None
+    landed: Mapping[str, LandedInput] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -204,16 +219,84 @@ def _validate_file_pattern(value: object, info: ValidationInfo) -> object:
 FilePatternField = Annotated[FilePattern, BeforeValidator(_validate_file_pattern)]
 
 
+class EnvironmentText(str):
+    """Text in which `${NAME}` was replaced by environment variables; `variables` are their names."""
+
+    variables: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, variables: tuple[str, ...]) -> Self:
+        """Build it from the text as it reads after the replacement."""
+        made = cls(text)
+        made.variables = variables
+        return made
+
+
+class EnvironmentSecret(SecretStr):
+    """A secret that knows which environment variable it came from, so that a refusal can name it."""
+
+    origin: str = "the secret of the source"
+
+    @classmethod
+    def of(cls, text: str, origin: str) -> Self:
+        """Build it from its text and from what to call it, `the environment variable NAME`."""
+        made = cls(text)
+        made.origin = origin
+        return made
+
+
+def _validate_secret(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str):
+        return value
+    origin = EnvironmentSecret.origin
+    if isinstance(value, EnvironmentText):
+        origin = f"the environment variable {' and '.join(value.variables)}"
+    elif info.context:
+        msg = "expected ${NAME} with the name of an environment variable; a secret does not stand in the file"
+        raise ValueError(msg)
+    if not value.strip():
+        msg = f"{origin} is empty, expected a secret"
+        raise ValueError(msg)
+    return EnvironmentSecret.of(str(value), origin)
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_validate_secret)]
+"""Option that holds a secret: `${NAME}` in the configuration, stars in every text that is made of it."""
+
+
+def secret_origin(secret: SecretStr) -> str:
+    """Say where a secret came from, `the environment variable NAME`."""
+    return getattr(secret, "origin", EnvironmentSecret.origin)
+
+
+def hashed_user(user: str, key: bytes) -> str:
+    """Give the pseudonym of a user identifier: HMAC-SHA256 under the company's key, hexadecimal."""
+    return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()
+
+
 class SourceOptions(BaseModel):
-    """Options that every configured source has; a connector adds its own in a subclass."""
+    """Options that every configured source has; a connector adds its own in a subclass.
+
+    Attributes:
+        name: The source's own name.
+        kind: Its connector.
+        on_drift: What a record that cannot be read does: it alone is rejected, or its whole input is refused and the
+            feed stops; either way it is kept with its reason.
+        keep_user_ids: Whether identifiers of users land as they are, instead of as pseudonyms.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     kind: str
+    on_drift: Literal["reject", "stop"] = "reject"
+    keep_user_ids: bool = False
 
     def reading_sha256(self) -> str:
-        """Hash what decides how content is read, so that a changed option lands the same input anew."""
+        """Hash what decides how content is read, so that a changed option lands the same input anew.
+
+        Where and how it is fetched does not: fields of nested options that are excluded from dumps are left out.
+        """
         text = self.model_dump_json(exclude={"name", "path", "url", "http"})
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -239,6 +322,8 @@ class Connector:
             and the version before stays. The first version of an input is landed without those records.
         is_snapshot: Whether each pull of a source lists the whole of it: what was landed from an input that a
             complete pull no longer lists is withdrawn. Otherwise a vanished input keeps its landing.
+        check: Tries a configured source (its credentials, its reach, one page) and says in one line what it found; None
+            where the first input is read instead.
         staged_with: Kind whose staging models read what it lands too, because its entities have the same columns; None
             for its own.
     """
@@ -251,6 +336,7 @@ class Connector:
     version: int = 1
     is_snapshot: bool = False
     is_whole: bool = False
+    check: Callable[[Any, PullContext], str] | None = None
     staged_with: str | None = None
 
     @property

@@ -15,9 +15,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
@@ -38,6 +39,10 @@ _RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS = 60.0
 # Suffixes that say how a file is read; any other part of a URL is no business of its file's name.
 _SUFFIXES = frozenset({".json", ".csv", ".yaml", ".yml", ".gz", ".zst"})
+
+HEADERS = {"Accept-Encoding": "gzip", "User-Agent": "tokenledger"}
+
+_Answer = TypeVar("_Answer")
 
 
 class HttpOptions(BaseModel):
@@ -209,12 +214,86 @@ def _version_input(
     return file_input(folder / version.file_name, version.input_uri(url), read_unchanged)
 
 
-class _RetryError(Exception):
+class RetryError(Exception):
     """An answer that may be better the next time; `pause_seconds` is what the server asks for."""
 
     def __init__(self, observed: str, pause_seconds: float | None = None) -> None:
         super().__init__(observed)
         self.pause_seconds = pause_seconds
+
+
+def retried(
+    once: Callable[[], _Answer], what: str, advice: str, options: HttpOptions, sleep: Callable[[float], None]
+) -> _Answer:
+    """Try something over the network until it succeeds, with growing pauses and as long ones as the server asks for.
+
+    Args:
+        once: One try; raises RetryError or a transport error when the next one may be better.
+        what: What was tried, for the message, without secrets.
+        advice: What to do when no try succeeds.
+        options: Limits.
+        sleep: How to wait between tries.
+
+    Raises:
+        TransientSourceError: no try succeeded.
+    """
+    observed = ""
+    for attempt in range(options.attempt_count):
+        try:
+            return once()
+        except (httpx2.TransportError, httpx2.TooManyRedirects, RetryError) as error:
+            observed = str(error) or type(error).__name__
+            if attempt + 1 < options.attempt_count:
+                sleep(_pause(attempt, options, error))
+    msg = f"{what} {options.attempt_count} times: {observed}. Expected the whole content; {advice}"
+    raise TransientSourceError(msg)
+
+
+def raise_if_busy(response: httpx2.Response) -> None:
+    """Raise RetryError when a status says that the same request may succeed later."""
+    if response.status_code in _RETRIED_STATUSES:
+        raise RetryError(f"status {response.status_code}", _asked_pause(response.headers.get("Retry-After", "")))
+
+
+def whole_content(response: httpx2.Response, what: str, options: HttpOptions) -> Iterator[bytes]:
+    """Give the content of an answer, decompressed, within the limits.
+
+    Raises:
+        RetryError: it does not come whole, or not in time.
+        PermanentSourceError: it is larger than allowed, or compressed in a way that was not asked for.
+    """
+    size_bytes = 0
+    deadline = time.monotonic() + options.total_seconds
+    for chunk in _decoded(response, what):
+        size_bytes += len(chunk)
+        if size_bytes > options.max_bytes:
+            msg = (
+                f"{what}: more than {options.max_bytes:,} bytes, expected at most that. "
+                "Correct `url`, or raise `http: max_bytes` in the source configuration."
+            )
+            raise PermanentSourceError(msg)
+        if time.monotonic() > deadline:
+            raise RetryError(f"{size_bytes:,} bytes after {options.total_seconds:g} s")
+        yield chunk
+
+
+def _asked_pause(retry_after: str) -> float | None:
+    """Give the seconds of a Retry-After header, be it a number or a date; None when it says neither."""
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _pause(attempt: int, options: HttpOptions, error: Exception) -> float:
+    """Give the seconds to wait: what the server asks for, else twice as long each time, with jitter."""
+    asked = error.pause_seconds if isinstance(error, RetryError) else None
+    seconds = options.pause_seconds * 2**attempt * random.uniform(0.5, 1.0) if asked is None else asked  # noqa: S311
+    return min(seconds, _LONGEST_PAUSE_SECONDS)
 
 
 def fetch(
@@ -235,28 +314,14 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     note = _load_note(_note_path(url, folder))
-    observed = ""
-    headers = {"Accept-Encoding": "gzip", "User-Agent": "tokenledger"}
-    with httpx2.Client(timeout=options.timeout_seconds, follow_redirects=True, headers=headers) as client:
-        for attempt in range(options.attempt_count):
-            try:
-                return _try(client, url, folder, note, options, today=today)
-            except (httpx2.TransportError, httpx2.TooManyRedirects, _RetryError) as error:
-                observed = str(error) or type(error).__name__
-                if attempt + 1 < options.attempt_count:
-                    sleep(_pause(attempt, options, error))
-    msg = (
-        f"Fetched {public_url(url)} {options.attempt_count} times: {observed}. Expected the whole content; "
-        "pull again, or correct `url` in the source configuration."
-    )
-    raise TransientSourceError(msg)
-
-
-def _pause(attempt: int, options: HttpOptions, error: Exception) -> float:
-    """Give the seconds to wait: what the server asks for, else twice as long each time, with jitter."""
-    asked = error.pause_seconds if isinstance(error, _RetryError) else None
-    seconds = options.pause_seconds * 2**attempt * random.uniform(0.5, 1.0) if asked is None else asked  # noqa: S311
-    return min(seconds, _LONGEST_PAUSE_SECONDS)
+    with httpx2.Client(timeout=options.timeout_seconds, follow_redirects=True, headers=HEADERS) as client:
+        return retried(
+            lambda: _try(client, url, folder, note, options, today=today),
+            f"Fetched {public_url(url)}",
+            "pull again, or correct `url` in the source configuration.",
+            options,
+            sleep,
+        )
 
 
 def _try(
@@ -266,9 +331,7 @@ def _try(
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code == httpx2.codes.NOT_MODIFIED and note and headers:
             return note
-        if response.status_code in _RETRIED_STATUSES:
-            asked = response.headers.get("Retry-After", "")
-            raise _RetryError(f"status {response.status_code}", float(asked) if asked.isdecimal() else None)
+        raise_if_busy(response)
         if response.status_code != httpx2.codes.OK:
             msg = (
                 f"Fetched {public_url(url)}: status {response.status_code}, expected 200. "
@@ -292,21 +355,10 @@ def _try(
 def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOptions) -> Path:
     """Write the content under its hash; a file is there whole or not at all."""
     digest = hashlib.sha256()
-    size_bytes = 0
-    deadline = time.monotonic() + options.total_seconds
     temporary = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as stream, closing(response):
-            for chunk in _decoded(response, url):
-                size_bytes += len(chunk)
-                if size_bytes > options.max_bytes:
-                    msg = (
-                        f"Fetched {public_url(url)}: more than {options.max_bytes:,} bytes, expected at most that. "
-                        "Correct `url`, or raise `http: max_bytes` in the source configuration."
-                    )
-                    raise PermanentSourceError(msg)
-                if time.monotonic() > deadline:
-                    raise _RetryError(f"{size_bytes:,} bytes after {options.total_seconds:g} s")
+            for chunk in whole_content(response, f"Fetched {public_url(url)}", options):
                 digest.update(chunk)
                 stream.write(chunk)
         suffixes = [suffix for suffix in PurePosixPath(urlsplit(url).path).suffixes if suffix.lower() in _SUFFIXES]
@@ -317,23 +369,23 @@ def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOption
     return path
 
 
-def _decoded(response: httpx2.Response, url: str) -> Iterator[bytes]:
+def _decoded(response: httpx2.Response, what: str) -> Iterator[bytes]:
     """Give the content decompressed; compressed content that ends early is no whole content."""
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding == "identity":
         yield from response.iter_raw(_CHUNK_BYTES)
         return
     if encoding != "gzip":
-        msg = f"Fetched {public_url(url)}: Content-Encoding {encoding}, expected gzip or none. Correct the server."
+        msg = f"{what}: Content-Encoding {encoding}, expected gzip or none. Correct the server."
         raise PermanentSourceError(msg)
     decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         for chunk in response.iter_raw(_CHUNK_BYTES):
             yield decompressor.decompress(chunk)
     except zlib.error as error:
-        raise _RetryError(f"compressed content is damaged: {error}") from error
+        raise RetryError(f"compressed content is damaged: {error}") from error
     if not decompressor.eof:
-        raise _RetryError("compressed content ends early")
+        raise RetryError("compressed content ends early")
 
 
 def _note_path(url: str, folder: Path) -> Path:

@@ -38,9 +38,11 @@ from dagster_project.sources._connector import (
     Entity,
     InputIdentity,
     InputPull,
+    LandedInput,
     PullContext,
     Reject,
     SourceOptions,
+    hashed_user,
 )
 
 LANDING_COLUMNS = pa.schema(
@@ -155,10 +157,12 @@ class LandingZone:
 
     Args:
         root: The folder; created when something is landed.
+        hash_key: Key of the pseudonyms of users; without one their identifiers do not land.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, hash_key: bytes | None = None) -> None:
         self.root = Path(root)
+        self._hash_key = hash_key
         self._manifests: dict[str, _Manifest] = {}
 
     @property
@@ -193,6 +197,19 @@ class LandingZone:
         former = [item for item in self.all(landing.kind) if item.landing_id == landing.supersedes]
         return landing.event_dates.union(*(item.event_dates for item in former))
 
+    def landed_inputs(self, connector: Connector, options: SourceOptions) -> dict[str, LandedInput]:
+        """Give a source's inputs of which every entity has a current landing, read as it would be read today."""
+        reading = self._reading_sha256(connector, options)
+        found: dict[str, list[Landing]] = {}
+        for item in self.current(connector.kind):
+            if item.source_name == options.name and item.reading_sha256 == reading:
+                found.setdefault(item.input_uri, []).append(item)
+        return {
+            input_uri: LandedInput(min(item.landed_at for item in items), items[0].input_sha256)
+            for input_uri, items in found.items()
+            if len(items) == len(connector.entities) and len({item.input_sha256 for item in items}) == 1
+        }
+
     # ---- writing
 
     def land(self, connector: Connector, options: SourceOptions, pull: InputPull, *, now: datetime) -> list[Landing]:
@@ -206,7 +223,7 @@ class LandingZone:
                 refused as a whole.
             TransientSourceError: the input vanished or changed while it was read.
         """
-        reading = _reading_sha256(connector, options, pull)
+        reading = self._reading_sha256(connector, options, pull.reading)
         existing = self._existing(connector, options, pull.input_uri)
         if existing and pull.stamp and all(_is_same(item, reading, stamp=pull.stamp) for item in existing):
             return existing
@@ -224,9 +241,10 @@ class LandingZone:
             }
             with _ReadAhead(pull.batches()) as batches:
                 for batch in batches:
-                    writers[batch.entity].add(batch)
+                    writers[batch.entity].add(self._without_users(batch, connector.entity(batch.entity), options))
             written = {name: writer.finish() for name, writer in writers.items()}
-            if connector.is_whole and existing and any(item.rows_rejected for item in written.values()):
+            is_strict = options.on_drift == "stop" or (connector.is_whole and bool(existing))
+            if is_strict and any(item.rows_rejected for item in written.values()):
                 self._refuse(connector, options, pull, now=now)
             return [
                 self._commit(
@@ -250,7 +268,7 @@ class LandingZone:
 
         landings = self.land(
             replace(connector, is_whole=False),
-            options,
+            options.model_copy(update={"on_drift": "reject"}),
             replace(pull, input_uri=refused_uri(pull.input_uri), stamp="", batches=refused),
             now=now,
         )
@@ -267,6 +285,33 @@ class LandingZone:
             "whole and kept as rejected rows; correct these rows."
         )
         raise PermanentSourceError(msg)
+
+    def _without_users(self, batch: Batch, entity: Entity, options: SourceOptions) -> Batch:
+        """Put the users' pseudonyms in the place of their identifiers; null where there is no key."""
+        if options.keep_user_ids or not entity.user_columns:
+            return batch
+        records = batch.records
+        for name in entity.user_columns:
+            position = records.schema.get_field_index(name)
+            users = self._pseudonyms(records.column(name))
+            records = records.set_column(position, records.schema.field(position), users)
+        return replace(batch, records=records)
+
+    def _pseudonyms(self, users: pa.Array) -> pa.Array:
+        if self._hash_key is None:
+            return pa.nulls(len(users), users.type)
+        encoded = users.dictionary_encode()
+        key = self._hash_key
+        hashed = pa.array([None if user is None else hashed_user(user, key) for user in encoded.dictionary.to_pylist()])
+        return hashed.cast(users.type).take(encoded.indices)
+
+    def _reading_sha256(self, connector: Connector, options: SourceOptions, pull_reading: str = "") -> str:
+        """Hash everything that decides how the content of an input is read."""
+        schemas = [f"{entity.name} {entity.schema} {entity.day_column}" for entity in connector.entities]
+        parts = [connector.version, schemas, options.reading_sha256(), *([pull_reading] if pull_reading else [])]
+        if self._hash_key and not options.keep_user_ids and any(entity.user_columns for entity in connector.entities):
+            parts.append(hashed_user("", self._hash_key))
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def withdraw(self, kind: str, source_name: str, *, now: datetime, listed: Collection[str] = ()) -> list[Landing]:
         """Withdraw what a source landed from inputs that are not listed; the files stay, and stay in `all`.
@@ -499,7 +544,8 @@ def pull_source(
     now = now.astimezone(UTC)
     zone.refresh(connector.kind)
     results: list[Landing | SourceFailure] = []
-    inputs = iter(connector.read(options, PullContext(now, zone.fetched_dir, reference_dir)))
+    context = PullContext(now, zone.fetched_dir, reference_dir, zone.landed_inputs(connector, options))
+    inputs = iter(connector.read(options, context))
     input_uri: str | None = None
     listed: set[str] = set()
     while True:
@@ -603,13 +649,6 @@ def _withdrawal(landing: Landing, now: datetime) -> Landing:
         supersedes=landing.landing_id,
         is_withdrawal=True,
     )
-
-
-def _reading_sha256(connector: Connector, options: SourceOptions, pull: InputPull) -> str:
-    schemas = [f"{entity.name} {entity.schema} {entity.day_column}" for entity in connector.entities]
-    parts = [connector.version, schemas, options.reading_sha256(), *([pull.reading] if pull.reading else [])]
-    text = json.dumps(parts)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_same(

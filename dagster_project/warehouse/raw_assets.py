@@ -72,7 +72,8 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
         context: dg.AssetExecutionContext, progress: dg.ResourceParam[Progress]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         now = settings.as_of or datetime.now(UTC)
-        zone = LandingZone(settings.landing_dir)
+        hash_key = settings.hash_key.get_secret_value().encode() if settings.hash_key else None
+        zone = LandingZone(settings.landing_dir, hash_key=hash_key)
         with progress.step("raw", connector.kind) as step:
             outcomes = [
                 item

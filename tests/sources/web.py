@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
+_POLL_SECONDS = 0.02
+
 
 @dataclass
 class Answer:
@@ -45,27 +47,39 @@ def serving(*answers: Answer) -> Iterator[Web]:
         def do_GET(self) -> None:
             web.requests.append({name.lower(): value for name, value in self.headers.items()})
             answer = web.answers.pop(0) if len(web.answers) > 1 else web.answers[0]
-            if answer.is_silent:
-                stopped.wait(30)
-                return
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            length = len(answer.body) if answer.announced_bytes is None else answer.announced_bytes
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(answer.body)
+            send(self, answer, stopped)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with listening(Handler, stopped) as url:
+        web.url = f"{url}/prices.json"
+        yield web
+
+
+def send(handler: BaseHTTPRequestHandler, answer: Answer, stopped: Event) -> None:
+    """Send an answer; a silent one keeps the connection open until the server stops."""
+    if answer.is_silent:
+        stopped.wait(30)
+        return
+    handler.send_response(answer.status)
+    for name, value in answer.headers.items():
+        handler.send_header(name, value)
+    length = len(answer.body) if answer.announced_bytes is None else answer.announced_bytes
+    handler.send_header("Content-Length", str(length))
+    handler.end_headers()
+    handler.wfile.write(answer.body)
+
+
+@contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], stopped: Event) -> Iterator[str]:
+    """Run a server on a free port of the loopback interface and give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    web.url = f"http://127.0.0.1:{server.server_address[1]}/prices.json"
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(_POLL_SECONDS,), daemon=True)
     thread.start()
     try:
-        yield web
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         stopped.set()
         server.shutdown()

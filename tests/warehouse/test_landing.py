@@ -458,3 +458,66 @@ def test_landing_by_two_processes_at_once_lands_every_input_once(tmp_path: Path)
     assert len(zone.current()) == len(zone.all()) == 8
     assert sum(file.rows for landing in zone.current() for file in landing.files) == 1_600
     assert all(path.is_file() for path in zone.file_paths("table_files", "calls"))
+
+
+USERS = Entity("users", pa.schema([("user_id", pa.string()), ("note", pa.string())]), user_columns=("user_id",))
+
+
+def _users(*users: str | None) -> Connector:
+    def batches() -> Iterator[Batch]:
+        columns = {"user_id": pa.array(users, pa.string()), "note": pa.array(["same"] * len(users))}
+        records = pa.record_batch(columns, USERS.schema)
+        yield Batch("users", records, pa.array(range(len(users)), pa.int64()), len(users))
+
+    return replace(_connector({"a": batches}, USERS), entities=(USERS,))
+
+
+def _landed_users(zone: LandingZone, options: SourceOptions = OPTIONS) -> list[str | None]:
+    landing = _only(pull_source(zone, _users("ann", None, "ann", "bob"), options, now=NOW))
+    [file] = landing.files
+    return pq.read_table(file.path).column("user_id").to_pylist()
+
+
+def test_user_identifiers_land_as_keyed_pseudonyms(tmp_path: Path):
+    # HMAC-SHA256 of "ann" and "bob" under the key "k", by openssl: printf ann | openssl dgst -sha256 -hmac k
+    ann = "9266175ac0e5692db793c2ff4b72068c2ba1e41a9e4d3e6ac50f7d2ccf59441b"
+    bob = "73662dcee4acad8d3d983bf08054fe565e2daf9ea4d9b6b02b94564ed55077e4"
+    assert _landed_users(LandingZone(tmp_path, hash_key=b"k")) == [ann, None, ann, bob]
+
+
+def test_user_identifiers_do_not_land_without_a_key_unless_the_source_keeps_them(tmp_path: Path):
+    assert _landed_users(LandingZone(tmp_path / "dropped")) == [None] * 4
+    keeping = SourceOptions(name="feed", kind="fake", keep_user_ids=True)
+    assert _landed_users(LandingZone(tmp_path / "kept", hash_key=b"k"), keeping) == ["ann", None, "ann", "bob"]
+
+
+def test_a_new_key_lands_users_anew_and_leaves_other_inputs_alone(tmp_path: Path):
+    first = pull_source(LandingZone(tmp_path), _users("ann"), OPTIONS, now=NOW)
+    second = pull_source(LandingZone(tmp_path, hash_key=b"k"), _users("ann"), OPTIONS, now=LATER)
+    assert _only(second).supersedes == _only(first).landing_id
+    other = _connector({"b": lambda: iter([_batch(_hours(1))])})
+    before = pull_source(LandingZone(tmp_path / "other"), other, OPTIONS, now=NOW)
+    assert pull_source(LandingZone(tmp_path / "other", hash_key=b"k"), other, OPTIONS, now=LATER) == before
+
+
+def test_a_source_that_stops_on_drift_refuses_an_input_with_an_unreadable_record_and_keeps_its_rows(zone: LandingZone):
+    reject = Reject.of(1, "value_unparsable", "tokens is not a number", "x")
+    drifted = _connector({"a": lambda: iter([_batch(_hours(1), 0, (reject,))])})
+    strict = SourceOptions(name="feed", kind="fake", on_drift="stop")
+    [failure] = pull_source(zone, drifted, strict, now=NOW)
+    assert isinstance(failure, SourceFailure)
+    assert "row 2: tokens is not a number. The version is refused as a whole" in failure.message
+    [refused] = zone.current("fake")
+    assert (refused.input_uri, refused.rows_landed, refused.rows_rejected) == ("a (refused)", 0, 2)
+    assert _only(pull_source(zone, drifted, OPTIONS, now=LATER)).rows_landed == 1
+
+
+def test_landed_inputs_are_those_that_were_read_as_they_would_be_read_today(zone: LandingZone):
+    connector = _connector({"a": lambda: iter([_batch(_hours(1))])})
+    landing = _only(pull_source(zone, connector, OPTIONS, now=NOW))
+    found = zone.landed_inputs(connector, OPTIONS)
+    assert {name: (item.landed_at, item.sha256) for name, item in found.items()} == {"a": (NOW, landing.input_sha256)}
+    assert zone.landed_inputs(connector, SourceOptions(name="other", kind="fake")) == {}
+    assert zone.landed_inputs(_connector({}, version=2), OPTIONS) == {}
+    zone.withdraw("fake", "feed", now=LATER)
+    assert zone.landed_inputs(connector, OPTIONS) == {}

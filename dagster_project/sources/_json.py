@@ -1,0 +1,49 @@
+"""JSON whose numbers keep every digit, both ways."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+_INT64_LIMIT = 2**63
+
+
+def exact(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
+    """Read JSON; a number with a point or beyond 64 bits is a Decimal.
+
+    Raises:
+        ValueError: it is no JSON, NaN and Infinity included.
+    """
+    return json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse)
+
+
+def canonical(value: object) -> bytes:
+    """Write JSON on one line, members sorted, decimals as the numbers that they are: equal values, equal bytes."""
+    return orjson.dumps(value, default=_number, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def member(content: object, path: str) -> Any:  # noqa: ANN401 - JSON
+    """Give the member at a dotted path, `meta.totalPages`; None when a part of the path is absent."""
+    for name in path.split("."):
+        if not isinstance(content, dict):
+            return None
+        content = content.get(name)
+    return content
+
+
+def _integer(text: str) -> int | Decimal:
+    value = int(text)
+    return value if abs(value) < _INT64_LIMIT else Decimal(text)
+
+
+def _refuse(word: str) -> None:
+    msg = f"{word} is no JSON number"
+    raise ValueError(msg)
+
+
+def _number(value: object) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    msg = f"{type(value).__name__} has no form in JSON"
+    raise TypeError(msg)
