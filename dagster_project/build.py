@@ -22,6 +22,7 @@ from dagster_project.gates.ledger_assets import ledger_checks
 from dagster_project.progress import Progress
 from dagster_project.publish.assets import export_assets, serving_assets
 from dagster_project.settings import Settings, load_settings
+from dagster_project.sources import discover
 from dagster_project.warehouse.dbt import DbtProject, daily_tables, filled_seeds
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
 from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
@@ -100,13 +101,14 @@ def configured_parts(settings: Settings) -> frozenset[str]:
     """Say what a company has, and so what gates can ask of it: what it lacks is not judged, what it has must have rows.
 
     Returns:
-        Feeds (usage, rates, invoices, reports, kpis) and kinds that feed the ledger, and the reference files that have
-        rows. Of these also use_cases, commitments and deployments by their own names, and deployed_capacity when usage
-        is fed and a deployment draws on a commitment. A commitment may have no deployment yet, and a deployment without
-        a commitment is paid as it goes.
+        Feeds (usage, rates, invoices, reports, kpis), kinds that feed the ledger or stage what others land, and the
+        reference files that have rows. Of these also use_cases, commitments and deployments by their own names, and
+        deployed_capacity when usage is fed and a deployment draws on a commitment. A commitment may have no deployment
+        yet, and a deployment without a commitment is paid as it goes.
     """
     filled = filled_seeds(settings.reference_dir)
-    parts = {*fed_feeds(settings), *fed_kinds(settings), *filled}
+    kinds = fed_kinds(settings)
+    parts = {*fed_feeds(settings), *kinds, *(discover()[kind].staging_kind for kind in kinds), *filled}
     rows = {part: _reference_rows(settings, part) for part in ("use_cases", "commitments", "deployments")}
     parts |= {part for part, found in rows.items() if found}
     bought = {row.get("commitment_id") for row in rows["commitments"]} - {None, ""}

@@ -27,8 +27,8 @@ _POSTGRESQL = "postgresql"
 _FOREIGN_PARAMETERS = frozenset(
     {"schema", "connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "sslaccept"}
 )
-# Of these no further try can be better: who may connect, which database, what is asked for.
-_PERMANENT_STATES = ("22", "28", "3D", "3F", "42")
+# Of these no further try can be better: what is asked for, a statement that writes, who may connect, which database.
+_PERMANENT_STATES = ("22", "25006", "28", "3D", "3F", "42")
 _PERMANENT_WORDS = re.compile(
     r"authentication failed|does not exist|no password supplied|no pg_hba\.conf entry|permission denied|"
     r"access denied|unable to open database file|no such (?:table|column)|syntax error|readonly database",
@@ -195,17 +195,17 @@ def json_value(value: Any) -> Any:  # noqa: ANN401 - JSON
     """Write a column's value as JSON knows it: instants as ISO 8601 in UTC, decimals exactly."""
     match value:
         case datetime():
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+            value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
         case date():
-            return value.isoformat()
+            value = value.isoformat()
         case Decimal():
-            return value if value.is_finite() else None
+            value = value if value.is_finite() else None
         case timedelta():
-            return value.total_seconds()
+            value = value.total_seconds()
         case UUID():
-            return str(value)
+            value = str(value)
         case bytes() | memoryview():
-            return bytes(value).decode("utf-8", "backslashreplace")
+            value = bytes(value).decode("utf-8", "backslashreplace")
     return value
 
 

@@ -571,6 +571,11 @@ def _ragged(item: tuple[int, str, int, int]) -> Reject:
 # ---- JSON Lines
 
 
+def json_lines(path: Path, input_uri: str) -> Iterator[tuple[bytes, bool]]:
+    """Give the lines of a JSON Lines file, and whether each is whole; one that is longer than allowed comes cut."""
+    return text_lines(path, input_uri, limit_bytes=_JSONL_LINE_LIMIT_BYTES)
+
+
 def read_json_lines(
     path: Path, input_uri: str, wanted: Sequence[str], *, with_others: bool = False
 ) -> Iterator[RawBatch]:
@@ -581,7 +586,7 @@ def read_json_lines(
     indices: list[int] = []
     rejects: list[Reject] = []
     size = 0
-    lines_read = text_lines(path, input_uri, limit_bytes=_JSONL_LINE_LIMIT_BYTES)
+    lines_read = json_lines(path, input_uri)
     for position, (line, is_whole) in enumerate(lines_read):
         record = json_object(line, is_whole=is_whole)
         if isinstance(record, tuple):
@@ -598,23 +603,37 @@ def read_json_lines(
         yield _jsonl_batch(rows, lines, indices, rejects, names)
 
 
-def raw_records(records: Iterable[Mapping[str, Any]], wanted: Sequence[str]) -> Iterator[RawBatch]:
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that could not even be split into members: why not, and what it looked like."""
+
+    reason_code: str
+    reason: str
+    raw: bytes
+
+
+def raw_records(records: Iterable[Mapping[str, Any] | Unreadable], wanted: Sequence[str]) -> Iterator[RawBatch]:
     """Batch records that are JSON objects already; `a.b` is a member of a member."""
     names = _Wanted(tuple(dict.fromkeys(wanted)), with_others=False)
     rows: list[dict[str, Any]] = []
     lines: list[bytes] = []
-    first = 0
+    indices: list[int] = []
+    rejects: list[Reject] = []
     size = 0
-    for record in records:
-        rows.append(dict(record))
-        lines.append(orjson.dumps(record, default=str))
-        size += len(lines[-1])
+    for position, record in enumerate(records):
+        if isinstance(record, Unreadable):
+            rejects.append(Reject.of(position, record.reason_code, record.reason, record.raw))
+            size += len(record.raw)
+        else:
+            rows.append(dict(record))
+            lines.append(orjson.dumps(record, default=str))
+            indices.append(position)
+            size += len(lines[-1])
         if size >= _JSONL_BATCH_BYTES or len(rows) >= BATCH_ROWS:
-            yield _jsonl_batch(rows, lines, list(range(first, first + len(rows))), [], names)
-            first += len(rows)
-            rows, lines, size = [], [], 0
-    if rows:
-        yield _jsonl_batch(rows, lines, list(range(first, first + len(rows))), [], names)
+            yield _jsonl_batch(rows, lines, indices, rejects, names)
+            rows, lines, indices, rejects, size = [], [], [], [], 0
+    if rows or rejects:
+        yield _jsonl_batch(rows, lines, indices, rejects, names)
 
 
 def _jsonl_batch(

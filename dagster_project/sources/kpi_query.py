@@ -1,13 +1,13 @@
 """KPI scores from a database: the rows of an SQL query, one score each, on anything that SQLAlchemy has a dialect for.
 
-A query that names `:window_start` and `:window_end` is asked by UTC day; a day is asked for again until its lookback has
-passed. A query that names neither is one input as a whole, asked at each pull. Rows that are gone from an answer count
-no more: the new answer takes the place of the former one.
+A query that names `:window_start` and `:window_end` is asked by UTC day; a day is asked for again until its lookback
+has passed. A query that names neither is one input as a whole, asked at each pull. Rows that are gone from an answer
+count no more: the new answer takes the place of the former one.
 """
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,11 +18,9 @@ from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import Batch, Connector, InputPull, PullContext
 from dagster_project.sources._database import Database, DatabaseOptions
 from dagster_project.sources._kpis import SCORES, KpiOptions, score_batches
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, days, window_inputs
 
 _BIND = re.compile(r"(?<![:\w\\]):(window_start|window_end)\b")
-# A query without a window is due at every pull.
-WHOLE = Window("all", datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
 
 
 class KpiQueryOptions(KpiOptions):
@@ -91,7 +89,7 @@ def _read(options: KpiQueryOptions, context: PullContext) -> Iterator[InputPull]
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
         return score_batches(path, input_uri, options)
 
-    return window_inputs(source, context, windows, ask, read)
+    yield from window_inputs(source, context, windows, ask, read)
 
 
 def _check(options: KpiQueryOptions, context: PullContext) -> str:

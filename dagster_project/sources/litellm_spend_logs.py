@@ -317,9 +317,7 @@ class _Days:
             raise PermanentSourceError(msg)
         table, connection, window = self._asked
         with self._database.explained():
-            yield from payload_batches(
-                table.records(connection, window), input_uri, self._options.payload_options()
-            )
+            yield from payload_batches(table.records(connection, window), input_uri, self._options.payload_options())
 
     def close(self) -> None:
         self._asked = None

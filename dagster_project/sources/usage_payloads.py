@@ -38,6 +38,7 @@ from dagster_project.sources._tabular import (
     MappedOptions,
     MappedTableOptions,
     RawBatch,
+    Unreadable,
     known_column,
     raw_records,
     read_raw,
@@ -588,7 +589,7 @@ def _json(value: object) -> str | None:
 
 
 def payload_batches(
-    records: Iterable[Mapping[str, Any]], input_uri: str, options: PayloadOptions
+    records: Iterable[Mapping[str, Any] | Unreadable], input_uri: str, options: PayloadOptions
 ) -> Iterator[Batch]:
     """Read calls from records that are JSON objects already."""
     reader = _Reader(options, input_uri)

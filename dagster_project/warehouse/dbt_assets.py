@@ -212,9 +212,11 @@ def _gate_run(context: dg.AssetExecutionContext, window: Window) -> GateRun:
 
 
 def _kinds_read(folder: Folder) -> list[str]:
-    """Give the kinds of source that a folder of staging models reads: its own, or all of the feed it is named after."""
+    """Give the kinds of source that a folder of staging models reads: those that it stages, or all of its feed."""
     connectors = discover()
-    return sorted(kind for kind, connector in connectors.items() if folder.name in {kind, connector.feed})
+    return sorted(
+        kind for kind, connector in connectors.items() if folder.name in {connector.staging_kind, connector.feed}
+    )
 
 
 def _require_accepted(settings: Settings, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: its data in a temporary folder, reached over the loopback interface, ended afterwards."""
+"""A PostgreSQL of the tests' own: data in a temporary folder, reached over the loopback interface, ended afterwards."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def running_postgres() -> Iterator[Postgres]:
         pytest.skip("PostgreSQL is not installed")
     # PostgreSQL refuses to run as root; its folder must be the user's that runs it, and reachable for that user.
     user = "nobody" if os.getuid() == 0 else None
-    with tempfile.TemporaryDirectory(prefix="tokenledger-pg-", dir="/tmp") as name:  # noqa: S108 - short, for everybody
+    with tempfile.TemporaryDirectory(prefix="tokenledger-pg-", dir="/tmp") as name:
         folder = Path(name)
         secret = folder / "password"
         secret.write_text(PASSWORD, encoding="utf-8")

@@ -24,7 +24,11 @@ FOLDER = FIXTURES / "litellm_spend_logs"
 KIND = "litellm_spend_logs"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TABLE = '"LiteLLM_SpendLogs"'
-COLUMNS = {"use_case_id": "tags.use_case", "use_case_instance_id": "tags.instance", "step_name": "metadata.spend_logs_metadata.step"}
+COLUMNS = {
+    "use_case_id": "tags.use_case",
+    "use_case_instance_id": "tags.instance",
+    "step_name": "metadata.spend_logs_metadata.step",
+}
 
 
 @dataclass
@@ -41,7 +45,9 @@ class Proxy:
         values = [json.dumps(value) if isinstance(value, dict | list) else value for value in row.values()]
         (connection or self.connection).execute(f"insert into {TABLE} ({names}) values ({places})", values)
 
-    def call(self, request_id: str, start_at: str, connection: psycopg.Connection | None = None, **others: Any) -> None:
+    def call(
+        self, request_id: str, start_at: str, connection: psycopg.Connection | None = None, **others: object
+    ) -> None:
         """Insert a plain call of 10 input and 5 output tokens."""
         tokens = {"total_tokens": 15, "prompt_tokens": 10, "completion_tokens": 5}
         times = {"startTime": start_at, "endTime": start_at}
@@ -58,7 +64,7 @@ def proxy(postgres: Postgres) -> Iterator[Proxy]:
 
 
 def _pull(
-    folder: Path, proxy: Proxy, now: datetime = NOW, *, url: str = "", hash_key: bytes | None = None, **options: Any
+    folder: Path, proxy: Proxy, now: datetime = NOW, *, url: str = "", hash_key: bytes | None = None, **options: object
 ) -> list[Landing | SourceFailure]:
     connector = discover()[KIND]
     database = {"url": url or proxy.postgres.url(), "attempt_count": 1, "connect_timeout_seconds": 2}
@@ -247,7 +253,8 @@ def test_a_count_that_is_no_number_rejects_its_row_alone(proxy: Proxy, tmp_path:
     proxy.call("good", "2026-11-18 09:00:00")
     proxy.call("bad", "2026-11-18 10:00:00", metadata={"usage_object": {"prompt_tokens": "many", "total_tokens": 5}})
     results = _pull(tmp_path, proxy)
-    assert [(item.rows_landed, item.rows_rejected) for item in results if isinstance(item, Landing)][0] == (1, 1)
+    first = next(item for item in results if isinstance(item, Landing))
+    assert (first.rows_landed, first.rows_rejected) == (1, 1)
     assert set(_rows(tmp_path)) == {"good"}
 
 
