@@ -11,7 +11,7 @@ import base64
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -180,6 +180,18 @@ def _counts(usage: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return {name: count for name, count in _members(usage).items() if count is not None}
 
 
+def _judged(record: Mapping[str, Any] | Unreadable) -> Mapping[str, Any] | Unreadable:
+    """Give a record, or why it cannot be one: a count that is no whole number of 64 bits."""
+    if isinstance(record, Unreadable):
+        return record
+    for name, count in (record["usage"] or {}).items():
+        is_whole = isinstance(count, int | float) and not isinstance(count, bool) and count == count // 1
+        if not is_whole or abs(count) >= 2**63:
+            reason = f"the usage's {name!r} is not a whole number of 64 bits"
+            return Unreadable("value_unparsable", reason, orjson.dumps(record, default=str))
+    return record
+
+
 def _tags(tags: Any) -> dict[str, str]:  # noqa: ANN401 - JSON
     """Read tags of the form `name:value` as members."""
     if isinstance(tags, str):
@@ -270,10 +282,8 @@ def _observations(path: Path, input_uri: str) -> _Observations:
 
 def _batches(observations: _Observations, input_uri: str, options: LangfuseObservationsOptions) -> Iterator[Batch]:
     names = options.metadata_names()
-    records: Iterable[Mapping[str, Any] | Unreadable] = (
-        item if isinstance(item, Unreadable) else _record(item, names) for item in observations
-    )
-    return payload_batches(records, input_uri, options.payload_options())
+    records = (item if isinstance(item, Unreadable) else _record(item, names) for item in observations)
+    return payload_batches(map(_judged, records), input_uri, options.payload_options())
 
 
 # ---- the API
@@ -328,7 +338,8 @@ def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterato
         reached, names = options.api, options.metadata_names()
 
         def read(path: Path, input_uri: str) -> Iterator[Batch]:
-            return payload_batches(_json_lines(path, input_uri), input_uri, options.payload_options())
+            records = map(_judged, _json_lines(path, input_uri))
+            return payload_batches(records, input_uri, options.payload_options())
 
         with _api(reached) as api:
             source = WindowedSource(

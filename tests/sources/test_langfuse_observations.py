@@ -60,7 +60,8 @@ def _v2(call: Call) -> Answer:
     found = [
         item
         for item in PAGE["data"]
-        if item["type"] == call.param("type") and call.param("fromStartTime") <= item["startTime"] < call.param("toStartTime")
+        if item["type"] == call.param("type")
+        and call.param("fromStartTime") <= item["startTime"] < call.param("toStartTime")
     ]
     start = int(call.param("cursor", "0"))
     meta = {"cursor": str(start + 1)} if start + 1 < len(found) else {}
@@ -72,7 +73,8 @@ def _v1(call: Call) -> Answer:
     found = [
         {**item, "input": "SECRET PROMPT", "output": {"content": "SECRET ANSWER"}}
         for item in PAGE["data"]
-        if item["type"] == call.param("type") and call.param("fromStartTime") <= item["startTime"] < call.param("toStartTime")
+        if item["type"] == call.param("type")
+        and call.param("fromStartTime") <= item["startTime"] < call.param("toStartTime")
     ]
     number = int(call.param("page"))
     return reply({"data": found[number - 1 : number], "meta": {"page": number, "limit": 1, "totalPages": len(found)}})
@@ -211,9 +213,7 @@ def _write(path: Path) -> None:
             path.write_text(lines, encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "name", ["export.jsonl", "export.jsonl.gz", "export.json", "export.csv", "export.parquet"]
-)
+@pytest.mark.parametrize("name", ["export.jsonl", "export.jsonl.gz", "export.json", "export.csv", "export.parquet"])
 def test_every_format_of_an_export_says_the_same(name: str, tmp_path: Path):
     _write(tmp_path / name)
     [landing] = _pull(tmp_path, _options(path=str(tmp_path / name)))
@@ -248,9 +248,12 @@ def test_a_broken_line_and_a_broken_count_are_rejected_alone(tmp_path: Path):
     assert isinstance(landing, Landing)
     assert landing.rejects_file is not None
     rejects = pq.read_table(landing.rejects_file.path).to_pylist()
-    assert [(row["record_index"], row["reason_code"]) for row in rejects] == [(1, "json_broken")]
-    # A count that is no number stays in the block; staging refuses the record that it contradicts.
-    assert set(_rows(tmp_path)) == {"obs-1", "obs-9"}
+    assert [(row["record_index"], row["reason_code"]) for row in rejects] == [
+        (1, "json_broken"), (2, "value_unparsable"),
+    ]  # fmt: skip
+    assert "'input' is not a whole number" in rejects[1]["reason"]
+    assert "SECRET" not in rejects[1]["raw_text"]
+    assert set(_rows(tmp_path)) == {"obs-1"}
 
 
 def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path):
