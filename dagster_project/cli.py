@@ -1,4 +1,4 @@
-"""The command line: run everything, make the demo's feeds, show what is published.
+"""The command line: run everything, try the sources, make the demo's feeds, show what is published.
 
 Parsing arguments and printing belong here. Progress and the closing screen go to the terminal; with `--json`, stdout
 holds one JSON object and nothing else.
@@ -139,6 +139,32 @@ def explain(
         if len(found) > 1:
             click.echo(f"{len(found)} calls have this id, of {sources}; --source chooses.\n")
         click.echo("\n\n".join("\n".join(item.lines()) for item in found))
+
+
+@main.group()
+def sources() -> None:
+    """The configured sources."""
+
+
+@sources.command()
+@_STATE
+@_CONFIG
+@click.argument("names", nargs=-1)
+def check(state_dir: Path | None, config: Path | None, names: tuple[str, ...]) -> None:
+    """Try each source: its credentials, its reach, one page. Without NAMES all of them. Nothing is landed."""
+    with _clear_errors():
+        from dagster_project.source_checks import check_sources  # noqa: PLC0415 - --help need not wait for it
+
+        settings = load_settings(config_path=config, state_dir=state_dir)
+        known = {options.name: options for options in settings.sources}
+        if unknown := [name for name in names if name not in known]:
+            raise click.UsageError(f"No source {', '.join(unknown)} is configured; known: {', '.join(known)}.")
+        console = _console(is_stderr=False)
+        is_good = True
+        for found in check_sources(settings, [known[name] for name in names] or settings.sources):
+            is_good = is_good and found.is_good
+            _print_line(console, f"  {'ok' if found.is_good else 'FAILED':<7} {found.name:<28} {found.text}")
+    _leave(0 if is_good else 1)
 
 
 @main.group()

@@ -182,8 +182,8 @@ def test_settings_cannot_be_changed(tmp_path: Path):
         ("name: calls", "name: agents", "9: key 'name': duplicate source name, first used on line 6"),
         ("name: calls", "name: My Calls", "9: key 'name': String should match pattern"),
         ("format: csv", "format: xml", "12: key 'format': Input should be 'parquet', 'csv' or 'jsonl'"),
-        ("    format: csv\n", "", "9: key 'format': missing, expected a value; known: name, kind, path"),
-        ("format: csv", "formats: csv", "12: key 'formats': unknown key; known: name, kind, path, format"),
+        ("    format: csv\n", "", "9: key 'format': missing, expected a value; known: name, kind, on_drift,"),
+        ("format: csv", "formats: csv", "12: key 'formats': unknown key; known: name, kind, on_drift,"),
         (
             "input_tokens: prompt",
             "tokens: prompt",
@@ -267,3 +267,58 @@ def test_settings_never_show_a_secret(tmp_path: Path):
         "  - {name: v, kind: otlp_files, path: '{${TOKEN}}'}\n",
     ):
         assert "hunter2" not in _error(tmp_path, head + line, secret)
+
+
+API_SOURCE = """\
+organization: N
+start_date: 2026-07-01
+sources:
+  - name: costs
+    kind: openai_costs
+    billing_account_id: org-1
+    api: {start_date: 2026-07-01, key: '${OPENAI_ADMIN_KEY}'}
+"""
+
+
+def test_settings_take_an_api_key_from_the_environment_only(tmp_path: Path):
+    settings = load_settings(
+        config_path=_write(tmp_path, API_SOURCE), state_dir=tmp_path, environ={"OPENAI_ADMIN_KEY": "hunter2"}
+    )
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    literal = _error(tmp_path, API_SOURCE.replace("${OPENAI_ADMIN_KEY}", "hunter2"))
+    assert "7: key 'key': expected ${NAME} with the name of an environment variable" in literal
+    assert "hunter2" not in literal
+    empty = _error(tmp_path, API_SOURCE, {"OPENAI_ADMIN_KEY": ""})
+    assert "7: key 'key': the environment variable OPENAI_ADMIN_KEY is empty" in empty
+
+
+def test_how_an_api_is_reached_does_not_decide_how_its_answers_are_read(tmp_path: Path):
+    def reading(text: str, key: str = "one") -> str:
+        path = _write(tmp_path, text)
+        settings = load_settings(config_path=path, state_dir=tmp_path, environ={"OPENAI_ADMIN_KEY": key})
+        return settings.sources[0].reading_sha256()
+
+    before = reading(API_SOURCE)
+    assert reading(API_SOURCE, "two") == before
+    assert (
+        reading(API_SOURCE.replace("{start_date", "{lookback_days: 9, http: {timeout_seconds: 9}, start_date"))
+        == before
+    )
+    assert reading(API_SOURCE.replace("{start_date", "{group_by: [line_item], start_date")) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("    api: {", "    path: x\n    api: {", "either `path` (files) or `api` (asked), and not both"),
+        (
+            "start_date: 2026-07-01, key",
+            "group_by: [colour], start_date: 2026-07-01, key",
+            "7: key '0': Input should be",
+        ),
+        ("start_date: 2026-07-01, key", "key", "7: key 'start_date': missing"),
+    ],
+)
+def test_settings_complain_about_an_api_source(tmp_path: Path, old: str, new: str, expected: str):
+    assert old in API_SOURCE
+    assert expected in _error(tmp_path, API_SOURCE.replace(old, new), {"OPENAI_ADMIN_KEY": "k"})

@@ -4,10 +4,12 @@ Each function returns one `ExpectationSpec` with its rule written out. What is e
 why, is said in `raw.py` and `serving.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dagster_project.gates.expectations import ExpectationSpec
 from dagster_project.gates.gate import Predicate, Severity
+
+NEW_FIELDS = "fields"
 
 
 def not_empty(*, why: str) -> ExpectationSpec:
@@ -120,4 +122,24 @@ def unique(columns: Sequence[str], *, aspect: str, why: str) -> ExpectationSpec:
         predicate="unique",
         rule=f"No two rows have the same {key}.",
         why=why,
+    )
+
+
+def fields_known(names: Collection[str]) -> ExpectationSpec:
+    """The members that `attributes_json` holds are among these; a violation is a name that is new."""
+    known = ", ".join(f"'{name}'" for name in sorted(names)) or "''"
+    return ExpectationSpec(
+        expectation="UnexpectedRowsExpectation",
+        kwargs={
+            "unexpected_rows_query": (
+                "select field, count(*) as row_count"
+                " from (select unnest(json_keys(attributes_json)) as field from {batch}) as fields"
+                f" where field not in ({known}) group by field"
+            )
+        },
+        aspect=NEW_FIELDS,
+        predicate="known",
+        rule=f"attributes_json is null or has members of these names only: {', '.join(sorted(names)) or 'none'}.",
+        why="A field that the format did not have may be a unit kind or an amount that nothing counts yet.",
+        severity="warn",
     )

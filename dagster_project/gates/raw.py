@@ -10,6 +10,16 @@ from datetime import date
 
 from dagster_project.gates import _specs
 from dagster_project.gates.expectations import ExpectationSpec, Suite
+from dagster_project.sources import (
+    anthropic_costs,
+    anthropic_usage,
+    langfuse_observations,
+    litellm_spend_logs,
+    openai_costs,
+    openai_usage,
+    usage_payloads,
+)
+from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._rates import (
     ALLOWANCES,
     COUNTED_KINDS,
@@ -65,6 +75,11 @@ def _landed(*columns: str, day_of: str | None, may_be_empty: bool = False) -> tu
             why="An epoch read in the wrong unit (s, ms, us, ns) lands in 1970 or far ahead.",
         ),
     )
+
+
+def _fields_known(entity: Entity) -> tuple[ExpectationSpec, ...]:
+    """What holds for the fields of an entity that has no columns for all of them."""
+    return () if entity.known_attributes is None else (_specs.fields_known(entity.known_attributes),)
 
 
 _OTLP_FILES_SPANS_COLUMNS = (
@@ -136,12 +151,13 @@ TABLE_FILES_CALLS = Suite(
 _USAGE_PAYLOADS_CALLS_COLUMNS = (
     "event_at", "call_id", "dialect_type", "host_name", "request_path", "provider_name", "model_name",
     "requested_model_name", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id",
-    "is_success", "is_usage_record", "usage_json", "usage_events_json",
+    "is_success", "is_usage_record", "usage_json", "usage_events_json", "attributes_json",
 )  # fmt: skip
 
 
-def _payloads_suite(kind: str) -> Suite:
+def _payloads_suite(connector: Connector) -> Suite:
     """What holds for recorded calls with their usage blocks, whichever kind of source has them."""
+    kind = connector.kind
     return Suite(
         stage="raw",
         subject=f"{kind}_calls",
@@ -158,13 +174,14 @@ def _payloads_suite(kind: str) -> Suite:
                 rule="usage_json is null or JSON.",
                 why="A block that cannot be read would pass for one that says nothing.",
             ),
+            *_fields_known(connector.entity("calls")),
         ),
     )
 
 
-USAGE_PAYLOADS_CALLS = _payloads_suite("usage_payloads")
-LITELLM_SPEND_LOGS_CALLS = _payloads_suite("litellm_spend_logs")
-LANGFUSE_OBSERVATIONS_CALLS = _payloads_suite("langfuse_observations")
+USAGE_PAYLOADS_CALLS = _payloads_suite(usage_payloads.connector)
+LITELLM_SPEND_LOGS_CALLS = _payloads_suite(litellm_spend_logs.connector)
+LANGFUSE_OBSERVATIONS_CALLS = _payloads_suite(langfuse_observations.connector)
 
 _IN_KINDS = ", ".join(repr(kind) for kind in TOKEN_KINDS)
 
@@ -418,7 +435,7 @@ FOCUS_FILES_CHARGES = Suite(
 
 _COSTS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "line_name", "token_type", "model_name", "service_tier",
-    "amount", "currency", "quantity", "quantity_unit",
+    "amount", "list_amount", "currency", "quantity", "quantity_unit", "attributes_json",
 )  # fmt: skip
 
 
@@ -438,28 +455,29 @@ def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
     )
 
 
-def _costs_suite(kind: str) -> Suite:
+def _costs_suite(connector: Connector) -> Suite:
     """What holds for providers' cost reports."""
     return Suite(
         stage="raw",
-        subject=f"{kind}_costs",
-        relation=f"raw.raw_{kind}__costs",
+        subject=f"{connector.kind}_costs",
+        relation=f"raw.raw_{connector.kind}__costs",
         day_column="event_date",
         specs=(
             *_reported("cost report", *_COSTS_COLUMNS),
             _specs.present("amount", why="It is the figure that the invoice will charge."),
             _specs.present("currency", why="An amount without a currency cannot be added."),
+            *_fields_known(connector.entity("costs")),
         ),
     )
 
 
-OPENAI_COSTS_COSTS = _costs_suite("openai_costs")
-ANTHROPIC_COSTS_COSTS = _costs_suite("anthropic_costs")
+OPENAI_COSTS_COSTS = _costs_suite(openai_costs.connector)
+ANTHROPIC_COSTS_COSTS = _costs_suite(anthropic_costs.connector)
 
 _OPENAI_USAGE_BUCKETS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "endpoint_type", "model_name", "service_tier", "is_batch",
     "has_api_keys", "api_key_id", "input_tokens", "input_cached_tokens", "input_cache_write_tokens",
-    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests",
+    "input_audio_tokens", "output_tokens", "num_requests", "num_model_requests", "attributes_json",
 )  # fmt: skip
 
 OPENAI_USAGE_BUCKETS = Suite(
@@ -470,13 +488,14 @@ OPENAI_USAGE_BUCKETS = Suite(
     specs=(
         *_reported("usage report", *_OPENAI_USAGE_BUCKETS_COLUMNS),
         _specs.present("endpoint_type", why="The same number counts other units in another endpoint's report."),
+        *_fields_known(openai_usage.BUCKETS),
     ),
 )
 
 _ANTHROPIC_USAGE_BUCKETS_COLUMNS = (
     "bucket_start_at", "bucket_end_at", "billing_account_id", "model_name", "service_tier", "region_id", "speed",
     "has_api_keys", "api_key_id", "uncached_input_tokens", "cache_read_input_tokens", "ephemeral_5m_input_tokens",
-    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests",
+    "ephemeral_1h_input_tokens", "output_tokens", "web_search_requests", "attributes_json",
 )  # fmt: skip
 
 ANTHROPIC_USAGE_BUCKETS = Suite(
@@ -484,7 +503,10 @@ ANTHROPIC_USAGE_BUCKETS = Suite(
     subject="anthropic_usage_buckets",
     relation="raw.raw_anthropic_usage__buckets",
     day_column="event_date",
-    specs=_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+    specs=(
+        *_reported("usage report", *_ANTHROPIC_USAGE_BUCKETS_COLUMNS),
+        *_fields_known(anthropic_usage.BUCKETS),
+    ),
 )
 
 _SCORES_COLUMNS = (

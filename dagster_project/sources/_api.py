@@ -219,12 +219,12 @@ class Api:
             TransientSourceError: it cannot be reached, or does not answer in full.
         """
         seen: set[str] = set()
-        following: ApiRequest | None = request
+        asking = request
         for number in range(1, self._options.max_pages + 1):
-            answer = self.ask(following)
-            asked = hashlib.sha256(repr(following).encode()).hexdigest()
+            answer = self.ask(asking)
+            asked = hashlib.sha256(repr(asking).encode()).hexdigest()
             given = hashlib.sha256(canonical(answer.content)).hexdigest()
-            following = paging(following, answer)
+            following = paging(asking, answer)
             # The last page may be one that came before: with nothing in it, for instance.
             if asked in seen or (following is not None and given in seen):
                 msg = (
@@ -236,6 +236,7 @@ class Api:
             yield answer.content
             if following is None:
                 return
+            asking = following
         msg = (
             f"Asked {self.address(request.path)}: {self._options.max_pages:,} pages and no end, expected an end. "
             "Raise `max_pages` in the source configuration if it is right."
@@ -263,14 +264,14 @@ class Api:
         what = f"Asked {public_url(url)}"
         body = canonical(request.body) if request.method == "POST" else None
         headers = {"Content-Type": "application/json"} if body else {}
-        # An address that the API itself gave has its query already.
-        params = list(request.params) or None
-        with self._client.stream(request.method, url, params=params, content=body, headers=headers) as response:
+        # An address that the API itself gave has its query already, which an empty one would take away.
+        asked = httpx2.URL(url, params=request.params) if request.params else httpx2.URL(url)
+        with self._client.stream(request.method, asked, content=body, headers=headers) as response:
             raise_if_busy(response)
             content = b"".join(whole_content(response, what, self._options.http))
             if not response.is_success:
                 raise PermanentSourceError(self._refusal(response, what, content))
-            links = {name: str(link.get("url", "")) for name, link in response.links.items()}
+            links = {str(name): str(link["url"]) for name, link in response.links.items() if "url" in link}
         try:
             return ApiAnswer(exact(content), links)
         except ValueError as error:

@@ -322,8 +322,8 @@ class Connector:
             and the version before stays. The first version of an input is landed without those records.
         is_snapshot: Whether each pull of a source lists the whole of it: what was landed from an input that a
             complete pull no longer lists is withdrawn. Otherwise a vanished input keeps its landing.
-        check: Tries a configured source (its credentials, its reach, one page) and says in one line what it found; None
-            where the first input is read instead.
+        check: Tries a configured source (its credentials, its reach, one page) and says in one line what it found;
+            raises a source error that says what to fix. None, or what gives None, has the first input read instead.
         staged_with: Kind whose staging models read what it lands too, because its entities have the same columns; None
             for its own.
     """
@@ -336,7 +336,7 @@ class Connector:
     version: int = 1
     is_snapshot: bool = False
     is_whole: bool = False
-    check: Callable[[Any, PullContext], str] | None = None
+    check: Callable[[Any, PullContext], str | None] | None = None
     staged_with: str | None = None
 
     @property

@@ -1,8 +1,8 @@
 """What providers' usage and cost reports share: pages in, one record per result of a bucket out.
 
 Both documented APIs answer with pages of buckets of time (`data`), each of which has `results`. A file holds one page,
-a list of pages, or a page per line. Reading pages and turning them into records are apart: who has pages from elsewhere
-calls `report_batch` with them. Numbers are read exactly, as integers and decimals. A bucket that a file holds twice
+a list of pages, or a page per line. An API is asked day by day, and a day's pages are spooled to such a file, so that
+both are read alike. Numbers are read exactly, as integers and decimals. A bucket that a file holds twice
 counts as it stands last, result by result: what its former copy said of the same dimensions is rejected. What a later
 file says of a bucket is SQL's business, and so is which counts overlap.
 """
@@ -12,17 +12,30 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, FileSourceOptions, InputPull, Reject
-from dagster_project.sources._files import UTF8_MARK, file_inputs, open_bytes, refuse_utf16
+from dagster_project.sources._api import Api, ApiOptions, ApiRequest, token_pages
+from dagster_project.sources._connector import (
+    UTC_TIMESTAMP,
+    Batch,
+    Entity,
+    FilePatternField,
+    InputPull,
+    PullContext,
+    Reject,
+    SourceOptions,
+)
+from dagster_project.sources._files import UTF8_MARK, file_input, open_bytes, refuse_utf16
+from dagster_project.sources._json import exact
+from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
 
 AMOUNT_TYPE = pa.decimal128(38, 18)
 
@@ -51,6 +64,7 @@ COSTS = Entity(
             ("token_type", pa.string()),
             *DIMENSION_COLUMNS,
             ("amount", AMOUNT_TYPE),
+            ("list_amount", AMOUNT_TYPE),
             ("currency", pa.string()),
             ("quantity", AMOUNT_TYPE),
             ("quantity_unit", pa.string()),
@@ -59,6 +73,7 @@ COSTS = Entity(
     ),
     day_column="bucket_start_at",
     amount_columns=("amount",),
+    user_columns=("user_id",),
 )
 """Result of a cost report: what a provider says that an account's use of a day cost, in whole units of the currency."""
 
@@ -70,14 +85,39 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 _INT64_LIMIT = 2**63
 
 
-class ReportOptions(FileSourceOptions):
-    """Options of a provider's report.
+class ReportApi(ApiOptions):
+    """How a provider's report is asked for.
 
     Attributes:
+        start_date: First UTC day that is asked for.
+        lookback_days: How long after its end a day may still change.
+        group_by: Dimensions of the report; one that it is not grouped by is unknown.
+    """
+
+    start_date: date = Field(exclude=True)
+    lookback_days: int = Field(default=3, ge=0, le=90, exclude=True)
+    group_by: tuple[str, ...] = ()
+
+
+class ReportOptions(SourceOptions):
+    """Options of a provider's report: files (`path`) or the API itself (`api`).
+
+    Attributes:
+        path: The API's answers as files.
+        api: How it is asked.
         billing_account_id: The account that the pages are of, as its invoices name it; no page says it.
     """
 
+    path: FilePatternField | None = None
+    api: ReportApi | None = None
     billing_account_id: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if (self.path is None) == (self.api is None):
+            msg = "expected either `path` (files) or `api` (asked), and not both"
+            raise ValueError(msg)
+        return self
 
 
 class ResultError(ValueError):
@@ -98,6 +138,7 @@ class ReportFormat:
         end: Member that holds its end.
         measures: Members of a result that count or cost; the others say of what.
         columns: Gives the entity's columns of a result, without bucket and account; raises ResultError.
+        bucket: Gives the bucket that an item of a page is; the item itself as a rule.
     """
 
     entity: Entity
@@ -105,17 +146,94 @@ class ReportFormat:
     end: str
     measures: frozenset[str]
     columns: Callable[[Mapping[str, Any]], dict[str, Any]]
+    bucket: Callable[[Any], Any] = lambda item: item
 
 
-def report_inputs(options: ReportOptions, form: ReportFormat) -> Iterator[InputPull]:
-    """List the files of a report as inputs."""
+@dataclass(frozen=True)
+class ReportEndpoint:
+    """One path of an API that answers with pages of a report.
 
-    def read(path: Path, input_uri: str) -> Iterator[Batch]:
+    Attributes:
+        path: Below the API's address.
+        query: Gives the query for a day.
+    """
+
+    path: str
+    query: Callable[[Window], tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report: how it reads, and how its API is asked.
+
+    Attributes:
+        form: How its results read.
+        headers: Gives the headers of a request from the options, the key among them.
+        endpoints: Gives what is asked for from the options, one after the other.
+    """
+
+    form: ReportFormat
+    headers: Callable[[Any], Mapping[str, str | SecretStr]]
+    endpoints: Callable[[Any], Sequence[ReportEndpoint]]
+
+    def inputs(self, options: ReportOptions, context: PullContext) -> Iterator[InputPull]:
+        """List the files of a report, or its days, as inputs."""
+        read = partial(self._read, options)
+        if options.path is not None:
+            for input_uri, path in options.path.files():
+                yield file_input(path, input_uri, read)
+        if options.api is None:
+            return
+        with Api(options.api, self.headers(options.api)) as api:
+            for endpoint in self.endpoints(options.api):
+                lookback = timedelta(days=options.api.lookback_days)
+                source = WindowedSource(options.name, api.address(endpoint.path), lookback)
+                windows = days(options.api.start_date, context.now)
+                ask = partial(self._pages, api, endpoint)
+                is_away = yield from window_inputs(source, context, windows, ask, read)
+                if is_away:
+                    return
+
+    def check(self, options: ReportOptions, context: PullContext) -> str | None:
+        """Ask each endpoint for the day before; None for a report of files.
+
+        Raises:
+            PermanentSourceError: the API refuses.
+            TransientSourceError: it cannot be reached, or does not answer in full.
+        """
+        if options.api is None:
+            return None
+        *_, window = days(context.now.date() - timedelta(days=1), context.now - timedelta(days=1))
+        with Api(options.api, self.headers(options.api)) as api:
+            asked = self.endpoints(options.api)
+            found = [next(iter(self._pages(api, endpoint, window))) for endpoint in asked]
+        results = report_batch(found, self.form, options.billing_account_id).rows_read
+        return f"key accepted, {len(asked)} reports asked, {results} results on the first pages of {window.name}"
+
+    def _pages(self, api: Api, endpoint: ReportEndpoint, window: Window) -> Iterator[Any]:
+        """Give the pages of a day, without what is of the asking alone and without what is of another day."""
+        request = ApiRequest(endpoint.path, endpoint.query(window))
+        for page in api.pages(request, token_pages("next_page", "page", "has_more")):
+            items = page.get("data") if isinstance(page, dict) else None
+            if not isinstance(items, list):
+                yield page
+                continue
+            yield {"data": [item for item in items if not self._is_of_another_day(item, window)]}
+
+    def _is_of_another_day(self, item: object, window: Window) -> bool:
+        try:
+            start_at = _instant(item if isinstance(item, dict) else {}, self.form.start)
+        except ResultError:
+            return False
+        return not window.start_at <= start_at < window.end_at
+
+    def _read(self, options: ReportOptions, path: Path, input_uri: str) -> Iterator[Batch]:
         with open_bytes(path, input_uri) as stream:
             content = stream.read()
-        yield report_batch(pages_of(content, input_uri), form, options.billing_account_id)
-
-    return file_inputs(options, read)
+        is_keyed = "api_key_id" in options.api.group_by if options.api else None
+        # A day without pages is a day without results.
+        pages = pages_of(content, input_uri) if content or options.api is None else []
+        yield report_batch(pages, self.form, options.billing_account_id, has_api_keys=is_keyed)
 
 
 def pages_of(content: bytes, input_uri: str) -> list[Any]:
@@ -127,7 +245,7 @@ def pages_of(content: bytes, input_uri: str) -> list[Any]:
     refuse_utf16(content[:4], input_uri)
     text = content.removeprefix(UTF8_MARK).decode("utf-8", "backslashreplace")
     try:
-        whole = _parsed(text)
+        whole = exact(text)
     except ValueError as error:
         lines = [line for line in io.StringIO(text) if line.strip()]
         pages = [_parsed_or_text(line) for line in lines]
@@ -141,9 +259,18 @@ def pages_of(content: bytes, input_uri: str) -> list[Any]:
     return whole if isinstance(whole, list) else [whole]
 
 
-def report_batch(pages: Iterable[Any], form: ReportFormat, billing_account_id: str) -> Batch:
-    """Turn the pages of one pull into records; what cannot be read is rejected result by result."""
-    reader = _Reader(form, billing_account_id)
+def report_batch(
+    pages: Iterable[Any], form: ReportFormat, billing_account_id: str, *, has_api_keys: bool | None = None
+) -> Batch:
+    """Turn the pages of one pull into records; what cannot be read is rejected result by result.
+
+    Args:
+        pages: Pages as exact JSON.
+        form: How their results read.
+        billing_account_id: The account that they are of.
+        has_api_keys: Whether the report tells keys apart; None when only its results can say so.
+    """
+    reader = _Reader(form, billing_account_id, has_api_keys)
     for page in pages:
         reader.add_page(page)
     return reader.batch()
@@ -209,9 +336,17 @@ def money(value: object, currency: object, *, shift: int = 0) -> dict[str, Any]:
 
 
 def others_json(result: Mapping[str, Any], known: Iterable[str]) -> str | None:
-    """Write the members that have no column as JSON, nulls left out; null when nothing is left."""
+    """Write the members that have no column as JSON, nulls left out; null when nothing is left.
+
+    A known `a.b` is the member b of a; what else is in a stands under its own such name.
+    """
     known = set(known)
-    others = {name: value for name, value in result.items() if name not in known and value is not None}
+    parts = {name.partition(".")[0] for name in known if "." in name}
+    flat: dict[str, Any] = {}
+    for name, value in result.items():
+        inner = isinstance(value, dict) and name in parts
+        flat |= {f"{name}.{part}": item for part, item in value.items()} if inner else {name: value}
+    others = {name: value for name, value in flat.items() if name not in known and value is not None}
     return _json(others) if others else None
 
 
@@ -232,9 +367,10 @@ class _Result:
 class _Reader:
     """Collects the results of one input."""
 
-    def __init__(self, form: ReportFormat, billing_account_id: str) -> None:
+    def __init__(self, form: ReportFormat, billing_account_id: str, has_api_keys: bool | None) -> None:  # noqa: FBT001
         self._form = form
         self._billing_account_id = billing_account_id
+        self._has_api_keys = has_api_keys
         self._results: list[_Result] = []
         self._rejects: list[Reject] = []
         self._next_index = 0
@@ -248,7 +384,8 @@ class _Reader:
             reason = "the line is not JSON" if is_text else "the page has no list 'data' of buckets"
             self._reject(self._index(), "json_broken" if is_text else "page_unknown", reason, page)
             return
-        for bucket in buckets:
+        for item in buckets:
+            bucket = self._form.bucket(item)
             results = bucket.get("results") if isinstance(bucket, dict) else None
             if not isinstance(results, list):
                 self._reject(self._index(), "bucket_unknown", "the bucket has no list 'results'", bucket)
@@ -268,7 +405,9 @@ class _Reader:
                 reason = "the bucket stands again further on, with these dimensions; the last one counts"
                 self._reject(result.record_index, "bucket_repeated", reason, result.content)
         # Whether the report tells keys apart: only then does a result without one say that none was used.
-        has_api_keys = any(result.columns.get("api_key_id") is not None for result in self._results)
+        has_api_keys = self._has_api_keys
+        if has_api_keys is None:
+            has_api_keys = any(result.columns.get("api_key_id") is not None for result in self._results)
         schema = self._form.entity.schema
         rows = [result.columns | {"has_api_keys": has_api_keys} for result in kept]
         records = pa.RecordBatch.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema)
@@ -324,17 +463,9 @@ def _instant(bucket: Mapping[str, Any], name: str) -> datetime:
     raise ResultError(code, f"{name} {value!r} of the bucket is not an instant")
 
 
-def _parsed(text: str) -> Any:  # noqa: ANN401 - JSON
-    def refuse(word: str) -> None:
-        msg = f"{word} is no JSON number"
-        raise ValueError(msg)
-
-    return json.loads(text, parse_float=Decimal, parse_constant=refuse)
-
-
 def _parsed_or_text(line: str) -> Any:  # noqa: ANN401 - JSON
     try:
-        return _parsed(line)
+        return exact(line)
     except ValueError:
         return line.rstrip("\n")
 

@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from dagster_project.errors import TransientSourceError
 from dagster_project.sources._connector import Batch, InputIdentity, InputPull, LandedInput, PullContext
 from dagster_project.sources._files import file_input, sha256_of
 from dagster_project.sources._json import canonical
@@ -102,7 +103,7 @@ def window_inputs(
     windows: Iterable[Window],
     ask: Callable[[Window], Iterable[Any]],
     read: Callable[[Path, str], Iterator[Batch]],
-) -> Iterator[InputPull]:
+) -> Generator[InputPull, None, bool]:
     """List the windows that are to be asked for as inputs, oldest first; each is asked for when it is landed.
 
     A window that cannot be asked for fails alone. After two in a row the rest waits for the next pull.
@@ -113,6 +114,9 @@ def window_inputs(
         windows: Its windows, oldest first.
         ask: Gives the answer for a window piece by piece, each a JSON value that becomes a line; raises a source error.
         read: Reads the spooled file under its input's name.
+
+    Returns:
+        Whether it looks as if the system were away: the rest was given up, and the last failure was a transient one.
     """
     spool = _Spool.of(source, context)
     failures = 0
@@ -123,7 +127,8 @@ def window_inputs(
         yield InputPull(asking.input_uri, "", asking.identify, asking.batches)
         failures = 0 if asking.is_answered else failures + 1
         if failures == _FAILURES:
-            return
+            return asking.is_away
+    return False
 
 
 def _is_due(source: WindowedSource, window: Window, context: PullContext, spool: "_Spool") -> bool:
@@ -171,9 +176,14 @@ class _Asking:
     read: Callable[[Path, str], Iterator[Batch]]
     now: datetime
     is_answered: bool = field(default=False, init=False)
+    is_away: bool = field(default=False, init=False)
 
     def identify(self) -> InputIdentity:
-        spool(self.path, self.ask(), answered_at=self.now)
+        try:
+            spool(self.path, self.ask(), answered_at=self.now)
+        except TransientSourceError:
+            self.is_away = True
+            raise
         self.is_answered = True
         return self._file().identify()
 

@@ -4,20 +4,24 @@ Counts do not overlap: `uncached_input_tokens` leaves out what was read from and
 requests. A dimension by which the report is not grouped is null.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import SecretStr
 
-from dagster_project.sources._connector import Connector, Entity, InputPull, PullContext
+from dagster_project.sources._anthropic import AnthropicApi, bounds, headers
+from dagster_project.sources._api import query
+from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._reports import (
     BUCKET_COLUMNS,
     DIMENSION_COLUMNS,
+    Report,
+    ReportEndpoint,
     ReportFormat,
     ReportOptions,
     count,
     others_json,
-    report_inputs,
 )
 from dagster_project.sources._reports import text as text_of
 
@@ -38,12 +42,41 @@ BUCKETS = Entity(
     ),
     day_column="bucket_start_at",
     token_columns=("uncached_input_tokens", "output_tokens"),
+    user_columns=("user_id",),
+    known_attributes=frozenset({"service_account_id"}),
 )
 
 _MEMBERS = (
     "model", "service_tier", "inference_geo", "context_window", "speed", "workspace_id", "api_key_id", "account_id",
-    "cache_creation", "server_tool_use", *_TOKENS,
+    *(f"cache_creation.{name}" for name in _CACHE_WRITES), "server_tool_use.web_search_requests", *_TOKENS,
 )  # fmt: skip
+# Fast mode is told apart in a beta only.
+_SPEED_BETA = "fast-mode-2026-02-01"
+# Buckets in a day.
+_BUCKET_COUNTS = {"1d": 1, "1h": 24}
+
+
+class AnthropicUsageApi(AnthropicApi):
+    """How the usage is asked for.
+
+    Attributes:
+        bucket_width: Length of a bucket.
+    """
+
+    group_by: tuple[
+        Literal[
+            "account_id", "api_key_id", "context_window", "inference_geo", "model", "service_account_id",
+            "service_tier", "speed", "workspace_id",
+        ],
+        ...,
+    ] = ("api_key_id", "context_window", "inference_geo", "model", "service_tier", "workspace_id")  # fmt: skip
+    bucket_width: Literal["1d", "1h"] = "1d"
+
+
+class AnthropicUsageOptions(ReportOptions):
+    """Options of a source of Anthropic's usage."""
+
+    api: AnthropicUsageApi | None = None
 
 
 def _members(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -68,13 +101,34 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _headers(api: AnthropicUsageApi) -> Mapping[str, str | SecretStr]:
+    return headers(api, *([_SPEED_BETA] if "speed" in api.group_by else []))
+
+
+def _endpoints(api: AnthropicUsageApi) -> list[ReportEndpoint]:
+    return [
+        ReportEndpoint(
+            "v1/organizations/usage_report/messages",
+            lambda window: query(
+                **bounds(window),
+                bucket_width=api.bucket_width,
+                limit=_BUCKET_COUNTS[api.bucket_width],
+                **{"group_by[]": api.group_by},
+            ),
+        )
+    ]
+
+
 FORMAT = ReportFormat(
     BUCKETS, "starting_at", "ending_at", frozenset({*_TOKENS, "cache_creation", "server_tool_use"}), _columns
 )
+_REPORT = Report(FORMAT, _headers, _endpoints)
 
-
-def _read(options: ReportOptions, _: PullContext) -> Iterator[InputPull]:
-    return report_inputs(options, FORMAT)
-
-
-connector = Connector(kind="anthropic_usage", feed="reports", entities=(BUCKETS,), options=ReportOptions, read=_read)
+connector = Connector(
+    kind="anthropic_usage",
+    feed="reports",
+    entities=(BUCKETS,),
+    options=AnthropicUsageOptions,
+    read=_REPORT.inputs,
+    check=_REPORT.check,
+)

@@ -125,6 +125,22 @@ class WindowParams(BaseModel):
         return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class KpiApi(ApiOptions):
+    """How an API for KPI scores is reached.
+
+    Attributes:
+        key_header: Header that the key goes into.
+        key_prefix: What stands before the key in it.
+        start_date: First UTC day of an API with windows.
+        lookback_days: For how many days after its end a window may still change.
+    """
+
+    key_header: str = Field(default="Authorization", exclude=True)
+    key_prefix: str = Field(default="Bearer ", exclude=True)
+    start_date: date | None = Field(default=None, exclude=True)
+    lookback_days: int = Field(default=7, ge=0, exclude=True)
+
+
 class KpiApiOptions(KpiOptions):
     """Options of an API for KPI scores.
 
@@ -135,13 +151,9 @@ class KpiApiOptions(KpiOptions):
         records: Dotted path of a page's records; empty when the page is the list.
         paging: How the next page is asked for; None when there is one page.
         window: How the query bounds a UTC day; None when it is always asked for all.
-        key_header: Header that the key goes into.
-        key_prefix: What stands before the key in it.
-        start_date: First UTC day of an API with windows.
-        lookback_days: For how many days after its end a window may still change.
     """
 
-    api: ApiOptions = Field(exclude=True)
+    api: KpiApi
     path: str = Field(min_length=1)
     params: dict[str, str] = Field(default_factory=dict)
     records: str = "data"
@@ -150,15 +162,11 @@ class KpiApiOptions(KpiOptions):
         | None
     ) = Field(default=None, exclude=True)
     window: WindowParams | None = Field(default=None, exclude=True)
-    key_header: str = Field(default="Authorization", exclude=True)
-    key_prefix: str = Field(default="Bearer ", exclude=True)
-    start_date: date | None = Field(default=None, exclude=True)
-    lookback_days: int = Field(default=7, ge=0, exclude=True)
 
     @model_validator(mode="after")
     def _window_has_a_start(self) -> Self:
-        if (self.window is None) != (self.start_date is None):
-            msg = "'window' and 'start_date' belong together: give both, or neither to ask for all at each pull"
+        if (self.window is None) != (self.api.start_date is None):
+            msg = "'window' and the API's 'start_date' belong together: give both, or neither to ask for all each time"
             raise ValueError(msg)
         if self.keep_unmapped:
             msg = "'keep_unmapped' would keep what nobody chose; map attributes_json to what is to be kept"
@@ -175,9 +183,9 @@ class KpiApiOptions(KpiOptions):
 
 
 def _api(options: KpiApiOptions) -> Api:
-    key = f"{options.key_prefix}{options.api.key.get_secret_value()}"
+    key = f"{options.api.key_prefix}{options.api.key.get_secret_value()}"
     header: SecretStr = EnvironmentSecret.of(key, secret_origin(options.api.key))
-    return Api(options.api, {options.key_header: header})
+    return Api(options.api, {options.api.key_header: header})
 
 
 def _listed(api: Api, options: KpiApiOptions, page: Any) -> list[Any]:  # noqa: ANN401 - JSON
@@ -204,12 +212,12 @@ def _source(api: Api, options: KpiApiOptions) -> WindowedSource:
     return WindowedSource(
         name=options.name,
         address=api.address(options.path),
-        lookback=timedelta(days=options.lookback_days if options.window else 0),
+        lookback=timedelta(days=options.api.lookback_days if options.window else 0),
     )
 
 
 def _read(options: KpiApiOptions, context: PullContext) -> Iterator[InputPull]:
-    windows = days(options.start_date, context.now) if options.start_date else iter([WHOLE])
+    windows = days(options.api.start_date, context.now) if options.api.start_date else iter([WHOLE])
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
         return score_batches(path, input_uri, options)

@@ -61,16 +61,20 @@ _V2_LIMIT = 1000
 _V1_LIMIT = 100
 
 
-class LangfuseApiOptions(ApiOptions):
-    """How Langfuse's API is reached.
+class LangfuseApi(ApiOptions):
+    """How Langfuse's API is asked.
 
     Attributes:
         public_key: The project's public key; `key` is the secret one.
         version: v2, or v1 for a server of one's own before Langfuse 4.
+        start_date: First UTC day that is asked for.
+        lookback_days: For how many days after its end a day may still get or change observations.
     """
 
     public_key: str = Field(min_length=1, exclude=True)
     version: Literal["v1", "v2"] = Field(default="v2", exclude=True)
+    start_date: date = Field(exclude=True)
+    lookback_days: int = Field(default=3, ge=0, exclude=True)
 
 
 class LangfuseObservationsOptions(KnownCallsOptions):
@@ -79,8 +83,6 @@ class LangfuseObservationsOptions(KnownCallsOptions):
     Attributes:
         path: Files of an export: JSON Lines, JSON, CSV or Parquet by their names.
         api: The API, instead of files.
-        start_date: First UTC day that the API is asked for.
-        lookback_days: For how many days after its end a day may still get or change observations.
     """
 
     dialect_type: ClassVar[Dialect] = "langfuse"
@@ -103,17 +105,12 @@ class LangfuseObservationsOptions(KnownCallsOptions):
     }
 
     path: FilePatternField | None = None
-    api: LangfuseApiOptions | None = Field(default=None, exclude=True)
-    start_date: date | None = Field(default=None, exclude=True)
-    lookback_days: int = Field(default=3, ge=0, exclude=True)
+    api: LangfuseApi | None = None
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
         if (self.path is None) == (self.api is None):
             msg = "expected either 'path' (files of an export) or 'api', and not both"
-            raise ValueError(msg)
-        if (self.api is None) != (self.start_date is None):
-            msg = "'start_date', the first UTC day that is asked for, belongs to 'api'"
             raise ValueError(msg)
         return self
 
@@ -289,30 +286,30 @@ def _batches(observations: _Observations, input_uri: str, options: LangfuseObser
 # ---- the API
 
 
-def _api(options: LangfuseApiOptions) -> Api:
+def _api(options: LangfuseApi) -> Api:
     pair = f"{options.public_key}:{options.key.get_secret_value()}"
     basic = f"Basic {base64.b64encode(pair.encode()).decode()}"
     header: SecretStr = EnvironmentSecret.of(basic, secret_origin(options.key))
     return Api(options, {"Authorization": header})
 
 
-def _requests(options: LangfuseApiOptions, window: Window) -> Iterator[tuple[ApiRequest, Paging]]:
+def _requests(options: LangfuseApi, window: Window) -> Iterator[tuple[ApiRequest, Paging]]:
     """Give the first request for each type of call of a day."""
     bounds = {"fromStartTime": _text(window.start_at), "toStartTime": _text(window.end_at)}
     for kind in _CALLS:
         if options.version == "v2":
             params = query(type=kind, fields=_V2_FIELDS, limit=_V2_LIMIT, **bounds)
-            yield ApiRequest("api/public/v2/observations", params), token_pages("meta.cursor", "cursor")
+            yield ApiRequest(_path(options), params), token_pages("meta.cursor", "cursor")
         else:
             params = query(type=kind, page=1, limit=_V1_LIMIT, **bounds)
-            yield ApiRequest("api/public/observations", params), numbered_pages("page", "meta.totalPages")
+            yield ApiRequest(_path(options), params), numbered_pages("page", "meta.totalPages")
 
 
 def _text(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _asked(api: Api, options: LangfuseApiOptions, window: Window, names: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _asked(api: Api, options: LangfuseApi, window: Window, names: frozenset[str]) -> Iterator[dict[str, Any]]:
     """Give the calls of a day as records: nothing that was said reaches the spooled file."""
     for request, paging in _requests(options, window):
         for page in api.pages(request, paging):
@@ -330,11 +327,15 @@ def _data(api: Api, request: ApiRequest, page: Any) -> list[dict[str, Any]]:  # 
     raise PermanentSourceError(msg)
 
 
+def _path(options: LangfuseApi) -> str:
+    return "api/public/v2/observations" if options.version == "v2" else "api/public/observations"
+
+
 def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterator[InputPull]:
     if options.path is not None:
         for input_uri, path in options.path.files():
             yield file_input(path, input_uri, lambda file, uri: _batches(_observations(file, uri), uri, options))
-    elif options.api is not None and options.start_date is not None:
+    elif options.api is not None:
         reached, names = options.api, options.metadata_names()
 
         def read(path: Path, input_uri: str) -> Iterator[Batch]:
@@ -342,25 +343,15 @@ def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterato
             return payload_batches(records, input_uri, options.payload_options())
 
         with _api(reached) as api:
-            source = WindowedSource(
-                name=options.name,
-                address=api.address(next(_requests(reached, _first_window(options, context)))[0].path),
-                lookback=timedelta(days=options.lookback_days),
-            )
-            windows = days(options.start_date, context.now)
+            lookback = timedelta(days=reached.lookback_days)
+            source = WindowedSource(options.name, api.address(_path(reached)), lookback)
+            windows = days(reached.start_date, context.now)
             yield from window_inputs(source, context, windows, lambda day: _asked(api, reached, day, names), read)
 
 
-def _first_window(options: LangfuseObservationsOptions, context: PullContext) -> Window:
-    return next(days(options.start_date or context.now.date(), context.now))
-
-
-def _check(options: LangfuseObservationsOptions, context: PullContext) -> str:
-    if options.path is not None:
-        [(input_uri, path), *others] = options.path.files()
-        first = next(_observations(path, input_uri), None)
-        return f"{len(others) + 1:,} files, the first {'is readable' if first else 'is empty'}"
-    assert options.api is not None  # noqa: S101 - one of both is given
+def _check(options: LangfuseObservationsOptions, context: PullContext) -> str | None:
+    if options.api is None:
+        return None
     today = next(days(context.now.date(), context.now))
     with _api(options.api) as api:
         request, _ = next(_requests(options.api, today))

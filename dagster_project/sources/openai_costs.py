@@ -4,20 +4,45 @@ Amounts are dollars, written as JSON numbers, and are read as the decimals that 
 and what was metered, `gpt-4.1, input`. A dimension by which the report is not grouped is null.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
-from dagster_project.sources._connector import Connector, InputPull, PullContext
+from pydantic import Field
+
+from dagster_project.sources._api import bearer, query
+from dagster_project.sources._connector import Connector
 from dagster_project.sources._reports import (
     COSTS,
+    Report,
+    ReportApi,
+    ReportEndpoint,
     ReportFormat,
     ReportOptions,
     amount,
     money,
     others_json,
-    report_inputs,
 )
 from dagster_project.sources._reports import text as text_of
+
+
+class OpenaiCostsApi(ReportApi):
+    """How the costs are asked for."""
+
+    url: str = Field(default="https://api.openai.com", exclude=True)
+    group_by: tuple[Literal["project_id", "user_id", "line_item", "api_key_id", "api_source"], ...] = (
+        "project_id",
+        "line_item",
+    )
+
+
+class OpenaiCostsOptions(ReportOptions):
+    """Options of a source of OpenAI's costs."""
+
+    api: OpenaiCostsApi | None = None
+
+
+ENTITY = replace(COSTS, known_attributes=frozenset({"api_source"}))
 
 _MEMBERS = ("object", "amount", "line_item", "project_id", "user_id", "api_key_id", "quantity", "quantity_unit")
 
@@ -37,11 +62,29 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-FORMAT = ReportFormat(COSTS, "start_time", "end_time", frozenset({"amount", "quantity"}), _columns)
+def _endpoints(api: OpenaiCostsApi) -> list[ReportEndpoint]:
+    return [
+        ReportEndpoint(
+            "v1/organization/costs",
+            lambda window: query(
+                start_time=int(window.start_at.timestamp()),
+                end_time=int(window.end_at.timestamp()),
+                bucket_width="1d",
+                group_by=api.group_by,
+                limit=1,
+            ),
+        )
+    ]
 
 
-def _read(options: ReportOptions, _: PullContext) -> Iterator[InputPull]:
-    return report_inputs(options, FORMAT)
+FORMAT = ReportFormat(ENTITY, "start_time", "end_time", frozenset({"amount", "quantity"}), _columns)
+_REPORT = Report(FORMAT, lambda api: {"Authorization": bearer(api.key)}, _endpoints)
 
-
-connector = Connector(kind="openai_costs", feed="invoices", entities=(COSTS,), options=ReportOptions, read=_read)
+connector = Connector(
+    kind="openai_costs",
+    feed="invoices",
+    entities=(ENTITY,),
+    options=OpenaiCostsOptions,
+    read=_REPORT.inputs,
+    check=_REPORT.check,
+)

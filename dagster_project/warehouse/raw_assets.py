@@ -9,17 +9,19 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import duckdb
+import orjson
 
+from dagster_project.gates._specs import NEW_FIELDS
 from dagster_project.gates.checks import check_results, check_spec
 from dagster_project.gates.expectations import Suite, evaluate_suites
-from dagster_project.gates.gate import GateRun
+from dagster_project.gates.gate import GateResult, GateRun
 from dagster_project.gates.landings import inputs_read, judge_inputs, judge_sources, sources_known
 from dagster_project.gates.raw import SUITES
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
-from dagster_project.sources._connector import Connector
+from dagster_project.sources._connector import Connector, Entity
 from dagster_project.warehouse import restatement
 from dagster_project.warehouse.calendar import Calendar
 from dagster_project.warehouse.connection import open_warehouse
@@ -102,9 +104,10 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
                 results.append(judge_inputs(connector.kind, len(inputs), [vars(item) for item in failures], run=run))
             record(con, results)
         for entity in connector.entities:
+            landed = [item for item in landings if item.entity == entity.name]
             yield dg.MaterializeResult(
                 asset_key=tables[entity.name],
-                metadata=_metadata([item for item in landings if item.entity == entity.name], days),
+                metadata={**_metadata(landed, days), **_new_fields(connector, entity, results)},
             )
         for suite in suites:
             table = by_subject[f"raw_{suite.subject}"]
@@ -165,6 +168,16 @@ def _metadata(landings: Sequence[Landing], days: Sequence[date]) -> dict[str, dg
         metadata["min_event_at"] = dg.MetadataValue.text(min(events).isoformat())
         metadata["max_event_at"] = dg.MetadataValue.text(max(events).isoformat())
     return metadata
+
+
+def _new_fields(connector: Connector, entity: Entity, results: Sequence[GateResult]) -> dict[str, dg.MetadataValue]:
+    """Name the fields that an entity's records have and its format did not have, as its gate found them."""
+    if entity.known_attributes is None:
+        return {}
+    name = f"raw__{connector.kind}_{entity.name}_{NEW_FIELDS}_known"
+    rows = [row for item in results if item.gate_name == name for row in orjson.loads(item.sample_json)]
+    fields = sorted(row["field"] for row in rows if "field" in row)
+    return {"new_fields": dg.MetadataValue.json(fields)}
 
 
 def _fail_if_any(failures: Sequence[SourceFailure]) -> None:

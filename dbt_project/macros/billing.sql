@@ -133,7 +133,7 @@
         record_index,
         amount as billed_cost_in_billing_currency,
         amount as effective_cost_in_billing_currency,
-        cast(null as decimal(38, 18)) as list_cost_in_billing_currency,
+        list_amount as list_cost_in_billing_currency,
         amount as contracted_cost_in_billing_currency,
         quantity as pricing_quantity_units,
         {{ columns.consumed_quantity_units }} as consumed_quantity_units,

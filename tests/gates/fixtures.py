@@ -55,8 +55,8 @@ _BUCKET = f"""
 """
 _COSTS = f"""
     {_LANDED}, {_DAY}, {_BUCKET}, 'gpt-4.1, input' as line_name, 'USD' as currency,
-    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "quantity")},
-    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit")}
+    cast(-0.06 as decimal(38, 18)) as amount, {_nulls("decimal(38, 18)", "list_amount", "quantity")},
+    {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit", "attributes_json")}
 """
 
 PAYLOAD_KINDS = ("usage_payloads", "litellm_spend_logs", "langfuse_observations")
@@ -67,7 +67,8 @@ _PAYLOAD = f"""
         case position when 0 then '{{"prompt_tokens": 10}}' end as usage_json,
         {_nulls("varchar", "host_name", "request_path", "provider_name", "model_name", "requested_model_name")},
         {_nulls("varchar", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id")},
-        {_nulls("varchar", "usage_events_json")}, {_nulls("boolean", "is_success", "is_usage_record")}
+        {_nulls("varchar", "usage_events_json", "attributes_json")},
+        {_nulls("boolean", "is_success", "is_usage_record")}
     """
 _SCORE = f"""
         {_LANDED}, {_DAY}, {_AT} as scored_at, 'resolved' as kpi_name, cast(1.0 as double) as score,
@@ -139,13 +140,14 @@ TABLES: dict[str, str] = {
     "raw.raw_openai_usage__buckets": _two_rows(f"""
         {_LANDED}, {_DAY}, {_BUCKET}, 'completions' as endpoint_type,
         {_nulls("varchar", "model_name", "service_tier", "api_key_id")},
+        case position when 0 then '{{"api_source": "agents_api"}}' end as attributes_json,
         {_nulls("boolean", "is_batch", "has_api_keys")},
         {_nulls("bigint", "input_tokens", "input_cached_tokens", "input_cache_write_tokens", "input_audio_tokens")},
         {_nulls("bigint", "output_tokens", "num_requests", "num_model_requests")}
     """),
     "raw.raw_anthropic_usage__buckets": _two_rows(f"""
         {_LANDED}, {_DAY}, {_BUCKET},
-        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id")},
+        {_nulls("varchar", "model_name", "service_tier", "region_id", "speed", "api_key_id", "attributes_json")},
         {_nulls("boolean", "has_api_keys")}, {_nulls("bigint", "uncached_input_tokens", "cache_read_input_tokens")},
         {_nulls("bigint", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens")},
         {_nulls("bigint", "web_search_requests")}
@@ -328,6 +330,7 @@ def _report_failures(subject: str, dropped_column: str) -> dict[str, str]:
         f"raw__{subject}_billing_account_id_present": _set("billing_account_id = null"),
         # A bucket of two days.
         f"raw__{subject}_bucket_within_range": _set("bucket_end_at = bucket_start_at + interval 2 day"),
+        f"raw__{subject}_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1"),
     }
 
 
@@ -353,6 +356,10 @@ FAILURES: dict[str, str] = {
             f"raw__{kind}_calls_dialect_type_present": _set("dialect_type = null"),
             f"raw__{kind}_calls_usage_json_known": _set("usage_json = 'prompt_tokens: 10'"),
         }.items()
+    },
+    **{
+        f"raw__{kind}_calls_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1")
+        for kind in ("litellm_spend_logs", "langfuse_observations")
     },
     **{name: change for kind in RATE_KINDS for name, change in _rate_failures(kind).items()},
     **_landing_failures("litellm_prices_multipliers", "region_id", may_be_empty=True),

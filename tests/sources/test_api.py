@@ -120,26 +120,29 @@ def test_the_server_says_how_long_to_wait_in_seconds_or_by_a_date():
 
 def test_requests_keep_the_pace_that_they_may_have():
     slept = _Slept()
-    with api_server({"/v1/things": lambda _: reply([])}) as server:
-        with _api(server, slept, requests_per_minute=6) as api:
-            for _ in range(3):
-                api.ask(ApiRequest("v1/things"))
+    with api_server({"/v1/things": lambda _: reply([])}) as server, _api(server, slept, requests_per_minute=6) as api:
+        for _ in range(3):
+            api.ask(ApiRequest("v1/things"))
     # 6 a minute is one in 10 s; nobody really slept, so the third waits for 20 s since the first.
     assert [round(seconds) for seconds in slept] == [10, 20]
 
 
 def test_a_page_that_comes_again_ends_the_pull_as_a_loop():
     page = {"data": [1, 2], "has_more": True, "next_page": "page_2"}
-    with api_server({"/v1/things": lambda _: reply(page)}) as server:
-        with pytest.raises(PermanentSourceError, match="page 2 is one that came before"):
-            _pages(server)
+    with (
+        api_server({"/v1/things": lambda _: reply(page)}) as server,
+        pytest.raises(PermanentSourceError, match="page 2 is one that came before"),
+    ):
+        _pages(server)
     assert len(server.calls) == 2
 
 
 def test_an_offset_that_the_server_ignores_is_a_loop():
-    with api_server({"/v1/things": lambda _: reply([1, 2])}) as server:
-        with pytest.raises(PermanentSourceError, match="page 2 is one that came before"):
-            _pages(server, offset_pages("", 2))
+    with (
+        api_server({"/v1/things": lambda _: reply([1, 2])}) as server,
+        pytest.raises(PermanentSourceError, match="page 2 is one that came before"),
+    ):
+        _pages(server, offset_pages("", 2))
 
 
 def test_pages_without_end_end_at_the_limit():
@@ -156,9 +159,11 @@ def test_pages_without_end_end_at_the_limit():
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_names_its_environment_variable_and_never_itself(status: int):
     said = {"error": {"message": f"Incorrect API key provided: {KEY}"}}
-    with api_server({"/v1/things": lambda _: reply(said, status)}) as server:
-        with pytest.raises(PermanentSourceError, match=f"status {status}") as raised:
-            _pages(server)
+    with (
+        api_server({"/v1/things": lambda _: reply(said, status)}) as server,
+        pytest.raises(PermanentSourceError, match=f"status {status}") as raised,
+    ):
+        _pages(server)
     assert "Set the environment variable VENDOR_ADMIN_KEY" in str(raised.value)
     assert "Incorrect API key provided: ***" in str(raised.value)
     assert KEY not in str(raised.value)
@@ -181,9 +186,11 @@ def test_a_refusal_is_permanent_and_is_not_repeated(answer: Answer, words: str):
 
 def test_an_answer_larger_than_allowed_is_permanent():
     http = QUICK.model_copy(update={"max_bytes": 100})
-    with api_server({"/v1/things": lambda _: reply(["x" * 101])}) as server:
-        with pytest.raises(PermanentSourceError, match="more than 100 bytes"):
-            _pages(server, http=http)
+    with (
+        api_server({"/v1/things": lambda _: reply(["x" * 101])}) as server,
+        pytest.raises(PermanentSourceError, match="more than 100 bytes"),
+    ):
+        _pages(server, http=http)
 
 
 def test_offset_pages_end_with_a_page_that_is_not_full():
@@ -220,9 +227,11 @@ def test_linked_pages_are_followed_on_the_same_host_only():
         following = "http://127.0.0.1:9/v1/things" if call.param("page") == "2" else f"{server.url}/v1/things?page=2"
         return reply([call.param("page")], Link=f'<{following}>; rel="next"')
 
-    with api_server({"/v1/things": route}) as server:
-        with pytest.raises(PermanentSourceError, match=r"on another host, http://127.0.0.1:9/v1/things"):
-            _pages(server, linked_pages)
+    with (
+        api_server({"/v1/things": route}) as server,
+        pytest.raises(PermanentSourceError, match=r"on another host, http://127.0.0.1:9/v1/things"),
+    ):
+        _pages(server, linked_pages)
     assert [call.params for call in server.calls] == [{}, {"page": ["2"]}]
 
 

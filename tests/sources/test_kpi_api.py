@@ -30,9 +30,10 @@ CONSTANTS = {"kpi_name": "csat", "use_case_id": "support_chat", "provenance": "s
 
 def _options(server: ApiServer, **options: object) -> KpiApiOptions:
     api = {"url": server.url, "key": KEY, "requests_per_minute": 60_000, "http": {"pause_seconds": 0.01}}
+    of_api = {name: options.pop(name) for name in ("start_date", "key_header", "key_prefix") if name in options}
     given = {
-        "name": "survey", "kind": KIND, "api": api, "path": "v1/answers", "columns": COLUMNS, "constants": CONSTANTS,
-        **options,
+        "name": "survey", "kind": KIND, "api": {**api, **of_api}, "path": "v1/answers", "columns": COLUMNS,
+        "constants": CONSTANTS, **options,
     }  # fmt: skip
     return KpiApiOptions.model_validate(given)
 
@@ -196,8 +197,8 @@ def test_a_record_without_a_score_is_rejected_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"window": {"start": "a", "end": "b"}}, "'window' and 'start_date' belong together"),
-        ({"start_date": "2026-11-18"}, "'window' and 'start_date' belong together"),
+        ({"window": {"start": "a", "end": "b"}}, "'window' and the API's 'start_date' belong together"),
+        ({"start_date": "2026-11-18"}, "'window' and the API's 'start_date' belong together"),
         ({"paging": {"type": "scroll"}}, "scroll"),
         ({"keep_unmapped": True}, "would keep what nobody chose"),
     ],

@@ -169,8 +169,8 @@ def test_an_unknown_table_is_permanent_and_said_in_the_databases_words(
 
 def test_a_driver_that_is_not_installed_is_named(tmp_path: Path):
     options = KpiQueryOptions.model_validate(
-        {"name": "crm", "kind": KIND, "database": {"url": "oracle+cx_oracle://u:p4ss@h/d"}, "query": "select 1 from dual",
-         "columns": {"scored_at": "at", "score": "x"}, "constants": CONSTANTS}
+        {"name": "crm", "kind": KIND, "database": {"url": "oracle+cx_oracle://u:p4ss@h/d"},
+         "query": "select 1 from dual", "columns": {"scored_at": "at", "score": "x"}, "constants": CONSTANTS}
     )  # fmt: skip
     [failure] = _pull(tmp_path, options)
     assert isinstance(failure, SourceFailure)

@@ -38,9 +38,9 @@ def _options(**options: object) -> LangfuseObservationsOptions:
 def _asked(server: ApiServer, version: str = "v2", **options: object) -> LangfuseObservationsOptions:
     api = {
         "url": server.url, "public_key": "pk-lf-1", "key": SECRET_KEY, "version": version,
-        "requests_per_minute": 60_000, "http": {"pause_seconds": 0.01},
+        "requests_per_minute": 60_000, "http": {"pause_seconds": 0.01}, "start_date": "2026-11-18",
     }  # fmt: skip
-    return _options(**{"api": api, "start_date": "2026-11-18", **options})
+    return _options(api=api, **options)
 
 
 def _pull(folder: Path, options: LangfuseObservationsOptions, now: datetime = NOW) -> list[Landing | SourceFailure]:
@@ -151,8 +151,8 @@ def test_an_observation_that_is_finished_later_replaces_its_day(tmp_path: Path):
 
 def test_a_refused_key_is_permanent_and_throttling_is_not(tmp_path: Path):
     with api_server(ROUTES) as server:
-        api = {"url": server.url, "public_key": "pk-lf-1", "key": "wr0ng"}
-        failure = _pull(tmp_path, _options(api=api, start_date="2026-11-18"))[0]
+        api = {"url": server.url, "public_key": "pk-lf-1", "key": "wr0ng", "start_date": "2026-11-18"}
+        failure = _pull(tmp_path, _options(api=api))[0]
         assert isinstance(failure, SourceFailure)
         assert not failure.is_transient
         assert "status 401" in failure.message
@@ -267,8 +267,7 @@ def test_a_file_of_another_kind_is_refused_by_its_name(tmp_path: Path):
     ("given", "problem"),
     [
         ({}, "either 'path' .* or 'api'"),
-        ({"path": "x.jsonl", "start_date": "2026-11-01"}, "belongs to 'api'"),
-        ({"api": {"url": "http://h", "key": "k", "public_key": "p"}}, "belongs to 'api'"),
+        ({"api": {"url": "http://h", "key": "k", "public_key": "p"}}, "start_date"),
         ({"path": "x.jsonl", "columns": {"use_case": "tags.x"}}, "unknown canonical column"),
     ],
 )
@@ -283,7 +282,5 @@ def test_check_asks_for_one_observation(tmp_path: Path):
     with api_server(ROUTES) as server:
         said = check(_asked(server), PullContext(datetime(2026, 11, 18, 20, tzinfo=UTC), tmp_path))
         assert (said, server.calls[0].param("limit")) == (f"{server.url}: a generation today", "1")
-    _write(tmp_path / "export.jsonl")
-    assert check(_options(path=str(tmp_path / "export.jsonl")), PullContext(NOW, tmp_path)) == (
-        "1 files, the first is readable"
-    )
+    # The first records of a file are read like those of any other kind.
+    assert check(_options(path=str(tmp_path / "export.jsonl")), PullContext(NOW, tmp_path)) is None

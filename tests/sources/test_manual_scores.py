@@ -19,8 +19,8 @@ NOVEMBER = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DECEMBER = datetime(2026, 12, 1, 8, tzinfo=UTC)
 ENTRY = Entry(
     kpi_name="csat", use_case_id="support_chat", use_case_version="2", use_case_instance_id="ticket-9", score=4.0,
-    scored_at=datetime(2026, 11, 19, 15, tzinfo=UTC), provenance="attested", entered_by="m.curie", reason="Phone survey",
-    evidence="TICKET-77",
+    scored_at=datetime(2026, 11, 19, 15, tzinfo=UTC), provenance="attested", entered_by="m.curie",
+    reason="Phone survey", evidence="TICKET-77",
 )  # fmt: skip
 KPIS = [
     {"kpi_name": "csat", "use_case_id": "support_chat", "kpi_type": "likert5", "unit": "score"},

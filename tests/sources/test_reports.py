@@ -113,7 +113,8 @@ def test_openai_usage_lands_counts_as_they_are_reported(tmp_path: Path):
 
 def test_anthropic_usage_lands_counts_as_they_are_reported(tmp_path: Path):
     path = str(REPORTS / "anthropic_usage.json")
-    [row] = pull(tmp_path, "anthropic_usage", path=path, billing_account_id=ACCOUNT).rows()
+    pulled = pull(tmp_path, "anthropic_usage", path=path, billing_account_id=ACCOUNT, keep_user_ids=True)
+    [row] = pulled.rows()
     names = (
         "uncached_input_tokens", "cache_read_input_tokens", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens",
         "output_tokens", "web_search_requests",
