@@ -508,8 +508,9 @@ class _Reader:
         if bad:
             code = "value_unparsable"
             raise _BadRecordError(code, f"the usage's {bad!r} is not a whole number of 64 bits")
-        provider, region = _provider(given["host_name"])
-        route = _route(given["host_name"], given["request_path"])
+        is_addressed = bool(given["host_name"] or given["request_path"])
+        provider, region = _provider(given["host_name"]) if is_addressed else (None, None)
+        route = _route(given["host_name"], given["request_path"]) if is_addressed else None
         dialect: str | None = self._options.dialect
         if dialect == "auto":
             dialect = given["dialect_type"] or (_dialect_of(route[0], payload.usage or {}) if route else None)
