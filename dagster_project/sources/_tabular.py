@@ -140,7 +140,7 @@ class MappedOptions(RecordOptions):
         return values
 
     @model_validator(mode="after")
-    def _attributes_have_one_origin(self) -> "MappedTableOptions":
+    def _attributes_have_one_origin(self) -> "MappedOptions":
         if self.keep_unmapped and "attributes_json" in {*self.columns, *self.constants}:
             msg = "'keep_unmapped' fills attributes_json, so it cannot be mapped too"
             raise ValueError(msg)

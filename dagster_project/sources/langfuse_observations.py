@@ -247,7 +247,7 @@ def _json(path: Path, input_uri: str) -> _Observations:
 def _csv(path: Path, input_uri: str) -> _Observations:
     csv.field_size_limit(64 * 1024 * 1024)
     with open_bytes(path, input_uri) as stream:
-        text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")  # type: ignore[type-var]
+        text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", newline="")
         for row in csv.DictReader(text):
             yield {name: value for name, value in row.items() if name is not None and value not in (None, "")}
 
