@@ -22,10 +22,9 @@ from dagster_project.gates.ledger_assets import ledger_checks
 from dagster_project.progress import Progress
 from dagster_project.publish.assets import export_assets, serving_assets
 from dagster_project.settings import Settings, load_settings
-from dagster_project.sources import discover
 from dagster_project.warehouse.dbt import DbtProject, daily_tables, filled_seeds
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
-from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
+from dagster_project.warehouse.feeds import fed_parts
 from dagster_project.warehouse.raw_assets import raw_assets
 from dagster_project.warehouse.repricing import repricing_assets
 
@@ -107,8 +106,7 @@ def configured_parts(settings: Settings) -> frozenset[str]:
         yet, and a deployment without a commitment is paid as it goes.
     """
     filled = filled_seeds(settings.reference_dir)
-    kinds = fed_kinds(settings)
-    parts = {*fed_feeds(settings), *kinds, *(discover()[kind].staging_kind for kind in kinds), *filled}
+    parts = {*fed_parts(settings), *filled}
     rows = {part: _reference_rows(settings, part) for part in ("use_cases", "commitments", "deployments")}
     parts |= {part for part, found in rows.items() if found}
     bought = {row.get("commitment_id") for row in rows["commitments"]} - {None, ""}

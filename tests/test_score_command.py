@@ -63,7 +63,7 @@ def test_a_score_is_entered_corrected_withdrawn_and_listed(company: Path):
         ((*SCORE, "--kpi", "mood", "1"), "support has no KPI 'mood'; seed_kpis.csv has: csat"),
         ((*SCORE, "--at", "2199-01-01", "4"), "is in the future"),
         ((*SCORE, "--source", "other", "4"), "expected one"),
-        (SCORE[:-2] + ("4",), "Missing option '--reason'"),
+        ((*SCORE[:-2], "4"), "Missing option '--reason'"),
     ],
     ids=["off_scale", "unknown_kpi", "future", "unknown_source", "no_reason"],
 )

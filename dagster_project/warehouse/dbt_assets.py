@@ -149,7 +149,7 @@ def _folder_assets(
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         window = run_window(context.run.tags, settings)
         if folder.stage == "staging":
-            for kind in _kinds_read(folder):
+            for kind in kinds_read(folder):
                 _require_accepted(settings, kind)
         if folder.is_daily:
             with open_warehouse(settings) as con:
@@ -211,7 +211,7 @@ def _gate_run(context: dg.AssetExecutionContext, window: Window) -> GateRun:
     )
 
 
-def _kinds_read(folder: Folder) -> list[str]:
+def kinds_read(folder: Folder) -> list[str]:
     """Give the kinds of source that a folder of staging models reads: those that it stages, or all of its feed."""
     connectors = discover()
     return sorted(
