@@ -7,6 +7,7 @@ of `_http.py`. A key goes into a header and nowhere else; no message, address or
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
@@ -28,6 +29,7 @@ from dagster_project.sources._http import (
 )
 from dagster_project.sources._json import canonical, exact, member
 
+_MINUTE_SECONDS = 60
 _SAID_LIMIT = 200
 _REFUSED_KEY = frozenset({httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN})
 # Where APIs put the words of a refusal.
@@ -39,8 +41,8 @@ class ApiOptions(BaseModel):
 
     Attributes:
         url: Address below which its paths are.
-        key: Its key, `${NAME}`.
-        requests_per_minute: How many requests at most.
+        key: Its key, `${NAME}`; None where it asks for none.
+        requests_per_minute: How many requests at most in any minute.
         max_pages: How many pages an answer may have at most.
         http: Patience and size of one request.
     """
@@ -48,8 +50,8 @@ class ApiOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(exclude=True)
-    key: Secret = Field(exclude=True)
-    requests_per_minute: float = Field(default=60, gt=0, exclude=True)
+    key: Secret | None = Field(default=None, exclude=True)
+    requests_per_minute: int = Field(default=60, gt=0, exclude=True)
     max_pages: int = Field(default=10_000, gt=0, exclude=True)
     http: HttpOptions = Field(default=HttpOptions(), exclude=True)
 
@@ -183,10 +185,10 @@ class Api:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._options = options
-        self._headers = headers
-        self._secrets = [options.key, *(value for value in headers.values() if isinstance(value, SecretStr))]
+        given = (options.key, *headers.values())
+        self._secrets = [value for value in given if isinstance(value, SecretStr)]
         self._sleep = sleep
-        self._next_at = 0.0
+        self._asked_at: deque[float] = deque(maxlen=options.requests_per_minute)
         self._client = httpx2.Client(
             timeout=options.http.timeout_seconds,
             # A redirect could lead the key to another host.
@@ -278,11 +280,12 @@ class Api:
             raise RetryError(f"status {response.status_code} with what is not JSON: {error}") from error
 
     def _pace(self) -> None:
-        """Wait until the next request is allowed."""
-        now = time.monotonic()
-        if now < self._next_at:
-            self._sleep(self._next_at - now)
-        self._next_at = max(now, self._next_at) + 60 / self._options.requests_per_minute
+        """Wait until fewer than the allowed requests lie in the last minute."""
+        at = now = time.monotonic()
+        if len(self._asked_at) == self._asked_at.maxlen:
+            at = max(now, self._asked_at[0] + _MINUTE_SECONDS)
+            self._sleep(at - now)
+        self._asked_at.append(at)
 
     def _url(self, path: str) -> str:
         if "://" not in path:
@@ -298,10 +301,7 @@ class Api:
     def _refusal(self, response: httpx2.Response, what: str, content: bytes) -> str:
         said = self._said(content)
         if response.status_code in _REFUSED_KEY:
-            given = [value for value in self._headers.values() if isinstance(value, SecretStr)]
-            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in given)) or secret_origin(
-                self._options.key
-            )
+            origins = " and ".join(dict.fromkeys(secret_origin(value) for value in self._secrets)) or "`key`"
             return (
                 f"{what}: status {response.status_code}{said}, expected the key to be accepted. "
                 f"Set {origins} to a key that may read this."

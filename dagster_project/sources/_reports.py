@@ -31,6 +31,7 @@ from dagster_project.sources._connector import (
     InputPull,
     PullContext,
     Reject,
+    Secret,
     SourceOptions,
 )
 from dagster_project.sources._files import UTF8_MARK, file_input, open_bytes, refuse_utf16
@@ -89,11 +90,13 @@ class ReportApi(ApiOptions):
     """How a provider's report is asked for.
 
     Attributes:
+        key: A key that may read reports, `${NAME}`.
         start_date: First UTC day that is asked for.
         lookback_days: How long after its end a day may still change.
         group_by: Dimensions of the report; one that it is not grouped by is unknown.
     """
 
+    key: Secret = Field(exclude=True)
     start_date: date = Field(exclude=True)
     lookback_days: int = Field(default=3, ge=0, le=90, exclude=True)
     group_by: tuple[str, ...] = ()

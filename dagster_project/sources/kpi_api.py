@@ -183,8 +183,11 @@ class KpiApiOptions(KpiOptions):
 
 
 def _api(options: KpiApiOptions) -> Api:
-    key = f"{options.api.key_prefix}{options.api.key.get_secret_value()}"
-    header: SecretStr = EnvironmentSecret.of(key, secret_origin(options.api.key))
+    key = options.api.key
+    if key is None:
+        return Api(options.api, {})
+    value = f"{options.api.key_prefix}{key.get_secret_value()}"
+    header: SecretStr = EnvironmentSecret.of(value, secret_origin(key))
     return Api(options.api, {options.api.key_header: header})
 
 

@@ -30,6 +30,7 @@ from dagster_project.sources._connector import (
     FilePatternField,
     InputPull,
     PullContext,
+    Secret,
     secret_origin,
 )
 from dagster_project.sources._files import UTF8_MARK, file_input, open_bytes
@@ -71,6 +72,7 @@ class LangfuseApi(ApiOptions):
         lookback_days: For how many days after its end a day may still get or change observations.
     """
 
+    key: Secret = Field(exclude=True)
     public_key: str = Field(min_length=1, exclude=True)
     version: Literal["v1", "v2"] = Field(default="v2", exclude=True)
     start_date: date = Field(exclude=True)
@@ -362,7 +364,7 @@ def _check(options: LangfuseObservationsOptions, context: PullContext) -> str | 
 connector = Connector(
     kind="langfuse_observations",
     feed="usage",
-    entities=(replace(CALLS, user_columns=("user_id",), known_attributes=frozenset(_ATTRIBUTES)),),
+    entities=(replace(CALLS, known_attributes=frozenset(_ATTRIBUTES)),),
     options=LangfuseObservationsOptions,
     read=_read,
     check=_check,

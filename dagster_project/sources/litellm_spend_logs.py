@@ -358,7 +358,7 @@ def _check(options: LitellmSpendLogsOptions, context: PullContext) -> str:
 connector = Connector(
     kind="litellm_spend_logs",
     feed="usage",
-    entities=(replace(CALLS, user_columns=("user_id",), known_attributes=frozenset(_ATTRIBUTES)),),
+    entities=(replace(CALLS, known_attributes=frozenset(_ATTRIBUTES)),),
     options=LitellmSpendLogsOptions,
     read=_read,
     check=_check,

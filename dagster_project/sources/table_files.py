@@ -78,6 +78,7 @@ CALLS = Entity(
         ]
     ),
     day_column="event_at",
+    user_columns=("user_id",),
     token_columns=("input_tokens", "output_tokens"),
 )
 

@@ -87,6 +87,7 @@ CALLS = Entity(
         ]
     ),
     day_column="event_at",
+    user_columns=("user_id",),
 )
 
 Dialect = Literal[

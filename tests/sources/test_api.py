@@ -40,8 +40,9 @@ class _Slept(list[float]):
 
 def _api(server: ApiServer, slept: _Slept | None = None, **more: Any) -> Api:  # noqa: ANN401 - any option
     given = EnvironmentText.of(KEY, ("VENDOR_ADMIN_KEY",))
-    content = {"url": server.url, "key": given, "http": QUICK, "requests_per_minute": 1e9, **more}
+    content = {"url": server.url, "key": given, "http": QUICK, "requests_per_minute": 10**9, **more}
     options = ApiOptions.model_validate(content)
+    assert options.key is not None
     return Api(options, {"Authorization": bearer(options.key)}, sleep=slept if slept is not None else _Slept())
 
 
@@ -120,11 +121,11 @@ def test_the_server_says_how_long_to_wait_in_seconds_or_by_a_date():
 
 def test_requests_keep_the_pace_that_they_may_have():
     slept = _Slept()
-    with api_server({"/v1/things": lambda _: reply([])}) as server, _api(server, slept, requests_per_minute=6) as api:
-        for _ in range(3):
+    with api_server({"/v1/things": lambda _: reply([])}) as server, _api(server, slept, requests_per_minute=3) as api:
+        for _ in range(5):
             api.ask(ApiRequest("v1/things"))
-    # 6 a minute is one in 10 s; nobody really slept, so the third waits for 20 s since the first.
-    assert [round(seconds) for seconds in slept] == [10, 20]
+    # 3 in any minute: the fourth waits until the first is a minute old, the fifth for the second.
+    assert [round(seconds) for seconds in slept] == [60, 60]
 
 
 def test_a_page_that_comes_again_ends_the_pull_as_a_loop():
@@ -252,6 +253,15 @@ def test_a_query_repeats_the_name_of_a_sequence_and_leaves_out_what_is_none():
         params = query(**{"group_by[]": ["model", "api_key_id"], "limit": 1, "page": None})
         list(api.pages(ApiRequest("v1/things", params), single_page))
     assert server.calls[0].params == {"group_by[]": ["model", "api_key_id"], "limit": ["1"]}
+
+
+def test_an_api_may_ask_for_no_key():
+    options = ApiOptions.model_validate({"url": "http://127.0.0.1", "http": QUICK})
+    with api_server({"/v1/things": lambda _: reply({}, 401)}) as server:
+        asked = Api(options.model_copy(update={"url": server.url}), {})
+        with asked as api, pytest.raises(PermanentSourceError, match="Set `key` to a key that may read this"):
+            api.ask(ApiRequest("v1/things"))
+    assert "authorization" not in server.calls[0].headers
 
 
 class _WithSecret(BaseModel):

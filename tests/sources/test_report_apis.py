@@ -52,7 +52,7 @@ def _options(kind: str, server: ApiServer, on_drift: str = "reject", **api: Any)
         "url": server.url,
         "key": EnvironmentText.of(key, ("VENDOR_ADMIN_KEY",)),
         "start_date": "2026-07-01",
-        "requests_per_minute": 1e9,
+        "requests_per_minute": 10**9,
         "http": {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3},
         **api,
     }
