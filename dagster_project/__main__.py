@@ -33,7 +33,7 @@ CHECKS = (
     ("mypy",),
     ("sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models", "sql"),
     # Two workers, as many as the smallest machine has cores; a module's tests share the companies that it builds.
-    ("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "--cov", "--cov-fail-under=85"),
+    ("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"),
 )
 
 _PYTHON = (3, 11)

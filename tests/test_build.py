@@ -124,5 +124,20 @@ def test_feed_that_is_not_configured_has_no_gate(company: SmallCompany, tmp_path
     assert {key.name for key in checks if any(part in key.name for part in of_invoices)} == set()
 
 
+def test_staging_that_no_source_feeds_is_built_by_one_op(company: SmallCompany):
+    assets = build_defs(settings=company.settings).resolve_asset_graph().assets_defs
+    ops = {
+        key.to_user_string(): definition.op.name
+        for definition in assets
+        if definition.is_executable
+        for key in definition.keys
+        if key.to_user_string().startswith("stg_")
+    }
+    assert ops["stg_table_files__calls"] == "dbt_staging_table_files"
+    assert ops["stg_kpi_files__scores"] == "dbt_staging_kpi_files"
+    without = {ops[f"stg_{name}"] for name in ("otlp_files__spans", "litellm_prices__rates", "openai_costs__costs")}
+    assert without == {"dbt_staging_without_source"}
+
+
 def test_company_without_a_demo_section_has_no_demo_asset(graph: AssetGraph):
     assert dg.AssetKey("novaspark_feeds") not in graph.materializable_asset_keys

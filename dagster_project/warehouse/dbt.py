@@ -272,23 +272,27 @@ class DbtProject:
         return self._build(arguments, self._stored_manifest())
 
     def build_folder(
-        self, select: str, *, left_out_tags: Collection[str] = (), variables: Mapping[str, Any] | None = None
+        self,
+        selectors: Sequence[str],
+        *,
+        left_out_tags: Collection[str] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> list[NodeResult]:
-        """Build and test the models or seeds that one selector names, as `build` does, but in less time.
+        """Build and test the models or seeds that some selectors name, as `build` does, but in less time.
 
         dbt is handed these nodes, their tests and what they read, and nothing else: what an invocation costs beside
         its queries grows with the nodes that dbt knows, not with those that it builds.
 
         Args:
-            select: A folder's `fqn:` selector, or `resource_type:seed`.
+            selectors: `fqn:` selectors of folders, or `resource_type:seed`.
             left_out_tags: Tags of tests that are left out.
             variables: vars of this run, on top of the fixed ones.
         """
         self.prepare()
         arguments = dbt_arguments(
-            "build", settings=self._settings, select=[select], variables={**self.variables(), **(variables or {})}
+            "build", settings=self._settings, select=selectors, variables={**self.variables(), **(variables or {})}
         )
-        return self._build(arguments, _part(self._stored_manifest(), select, frozenset(left_out_tags)))
+        return self._build(arguments, _part(self._stored_manifest(), selectors, frozenset(left_out_tags)))
 
     def _build(self, arguments: Sequence[str], manifest: Any) -> list[NodeResult]:  # noqa: ANN401 - dbt ships no types
         with writer_lock(self._settings):
@@ -370,17 +374,15 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _part(manifest: Any, select: str, left_out_tags: frozenset[str]) -> Any:  # noqa: ANN401 - dbt ships no types
-    """Give the manifest of a folder: its nodes, the tests that look at them, and what these read, without its own parents."""
+def _part(manifest: Any, selectors: Sequence[str], left_out_tags: frozenset[str]) -> Any:  # noqa: ANN401 - as above
+    """Give the manifest of some folders: their nodes, the tests that look at them, what these read, without parents."""
     from dbt.artifacts.resources import DependsOn  # noqa: PLC0415 - as above
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 - as above
 
-    method, _, value = select.partition(":")
     members = {
         unique_id
         for unique_id, node in manifest.nodes.items()
-        if (node.resource_type == value if method == "resource_type" else ".".join(node.fqn).startswith(f"{value}."))
-        and node.resource_type != "test"
+        if node.resource_type != "test" and any(_is_selected(node, selector) for selector in selectors)
     }
     nodes = {
         unique_id: node
@@ -402,6 +404,13 @@ def _part(manifest: Any, select: str, left_out_tags: frozenset[str]) -> Any:  # 
     part = Manifest(nodes=nodes, sources=sources, macros=manifest.macros, metadata=manifest.metadata)
     part.build_flat_graph()
     return part
+
+
+def _is_selected(node: Any, selector: str) -> bool:  # noqa: ANN401 - as above
+    method, _, value = selector.partition(":")
+    if method == "resource_type":
+        return str(node.resource_type) == value
+    return ".".join(node.fqn).startswith(f"{value}.")
 
 
 def _seed(name: str, reference_dir: Path) -> bytes:

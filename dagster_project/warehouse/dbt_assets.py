@@ -36,6 +36,8 @@ from dagster_project.warehouse.run_window import run_window
 
 STAGES = ("reference", "staging", "intermediate", "marts")
 
+_NOTHING_FED = "without_source"
+
 
 class Translator(DagsterDbtTranslator):
     """Names dbt nodes in Dagster: a model's key is its own name, a group is a stage."""
@@ -59,12 +61,12 @@ class Translator(DagsterDbtTranslator):
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder of models, built by one op.
+    """One folder of models, built by one op; the staging folders without any source are built together.
 
     Attributes:
         stage: Stage of the house.
         name: The folder's name; empty for the seeds.
-        selector: What dbt selects.
+        selectors: What dbt selects.
         is_daily: Whether its days are partitions in the UI (`meta.is_partitioned`). The other folders are built for
             the days of the run without being partitioned: each partition of each asset costs two events per run,
             and would show nothing that the ledger's do not.
@@ -72,7 +74,7 @@ class Folder:
 
     stage: str
     name: str
-    selector: str
+    selectors: tuple[str, ...]
     is_daily: bool
 
     @property
@@ -81,15 +83,23 @@ class Folder:
         return "_".join(part for part in ("dbt", self.stage, self.name) if part)
 
 
-def folders(manifest: Mapping[str, Any]) -> list[Folder]:
-    """Give the folders of the project, by stage, from the manifest."""
-    found = [Folder("reference", "", "resource_type:seed", is_daily=False)]
+def folders(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[Folder]:
+    """Give the folders of the project, by stage, from the manifest.
+
+    Args:
+        manifest: dbt's.
+        parts: What the configuration feeds: an op's fixed time is not spent on each kind of source that nobody has.
+    """
+    found = [Folder("reference", "", ("resource_type:seed",), is_daily=False)]
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     paths = sorted({tuple(node["fqn"][1:3]) for node in models}, key=lambda path: (STAGES.index(path[0]), path[1]))
+    selectors: dict[tuple[str, str], list[str]] = {}
     for stage, name in paths:
-        members = [node for node in models if tuple(node["fqn"][1:3]) == (stage, name)]
-        is_daily = any(node["config"]["meta"].get("is_partitioned") for node in members)
-        found.append(Folder(stage, name, f"fqn:tokenledger.{stage}.{name}", is_daily))
+        is_fed = stage != "staging" or name in parts
+        selectors.setdefault((stage, name if is_fed else _NOTHING_FED), []).append(f"fqn:tokenledger.{stage}.{name}")
+    partitioned = {tuple(node["fqn"][1:3]) for node in models if node["config"]["meta"].get("is_partitioned")}
+    for (stage, name), selected in selectors.items():
+        found.append(Folder(stage, name, tuple(selected), is_daily=(stage, name) in partitioned))
     return found
 
 
@@ -117,7 +127,7 @@ def dbt_stage_assets(
     left_out_tags = tags_without_subject(manifest, parts)
     return [
         _folder_assets(settings, project, manifest, folder, partitions, left_out_tags=left_out_tags)
-        for folder in folders(manifest)
+        for folder in folders(manifest, parts)
     ]
 
 
@@ -132,7 +142,7 @@ def _folder_assets(
 ) -> dg.AssetsDefinition:
     @dbt_assets(
         manifest=project.manifest_path,
-        select=folder.selector,
+        select=" ".join(folder.selectors),
         exclude=" ".join(["resource_type:unit_test", *(f"tag:{tag}" for tag in left_out_tags)]),
         name=folder.op_name,
         partitions_def=partitions if folder.is_daily else None,
@@ -156,7 +166,7 @@ def _folder_assets(
                 restatement.note_attempt(con, window, now=datetime.now(UTC))
         with progress.step(folder.stage, folder.name or "seeds") as step:
             nodes = project.build_folder(
-                folder.selector, left_out_tags=left_out_tags, variables=build_vars(settings, window)
+                folder.selectors, left_out_tags=left_out_tags, variables=build_vars(settings, window)
             )
             models = [node for node in nodes if node.resource_type in {"model", "seed"}]
             tests = [node for node in nodes if node.resource_type == "test" and node.status != "skipped"]

@@ -48,6 +48,27 @@ inner join '{rates}' as rates
         and calls.event_at >= rates.valid_from_at
         and calls.event_at < rates.valid_to_at
 """
+# The same question asked of calls that are normalised already: what pricing itself adds to that.
+_NORMALISED_YARDSTICK_SQL = """
+select
+    calls.call_id,
+    cast(
+        (calls.input_tokens + calls.embedding_tokens) * rates.list_input
+        + calls.cache_read_tokens * rates.list_cache_read
+        + (calls.output_tokens + calls.reasoning_tokens) * rates.list_output as decimal(38, 15)
+    ) as list_cost_usd,
+    cast(
+        (calls.input_tokens + calls.embedding_tokens) * rates.contracted_input
+        + calls.cache_read_tokens * rates.contracted_cache_read
+        + (calls.output_tokens + calls.reasoning_tokens) * rates.contracted_output as decimal(38, 15)
+    ) as contracted_cost_usd
+from intermediate.int_usage__calls as calls
+inner join '{rates}' as rates
+    on
+        calls.model_name = rates.model_name
+        and calls.called_at >= rates.valid_from_at
+        and calls.called_at < rates.valid_to_at
+"""
 _TOTALS_SQL = "select count(*), sum(list_cost_usd), sum(contracted_cost_usd), sum(hash(call_id)) from {table}"
 
 
@@ -133,7 +154,8 @@ def price_only(folder: str) -> Mapping[str, Any]:
     """Price the landed calls of the built company once more and only add up their costs: nothing is written.
 
     Returns:
-        Seconds and totals of the ledger's own statement, and of the hand-written one (`by_hand_seconds`).
+        Seconds and totals of the ledger's own statement, the hand-written one over landed files (`by_hand_*`), and
+        of the one over calls that are normalised already (`normalised_by_hand_*`).
     """
     company = Company(Path(folder))
     settings = company.settings()
@@ -145,8 +167,10 @@ def price_only(folder: str) -> Mapping[str, Any]:
     with open_warehouse(settings) as con:
         seconds, totals = _timed(con, node.compiled_sql)
         by_hand_seconds, by_hand_totals = _timed(con, by_hand.removeprefix("\ncreate table costs as\n"))
+        normalised_seconds, normalised_totals = _timed(con, _NORMALISED_YARDSTICK_SQL.format(rates=company.rates_path))
     return {
         "seconds": seconds, "totals": totals, "by_hand_seconds": by_hand_seconds, "by_hand_totals": by_hand_totals,
+        "normalised_by_hand_seconds": normalised_seconds, "normalised_by_hand_totals": normalised_totals,
     }  # fmt: skip
 
 

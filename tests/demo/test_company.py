@@ -1,7 +1,6 @@
 """The seed files say the same about the company as the generator."""
 
 import csv
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 

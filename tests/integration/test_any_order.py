@@ -1,7 +1,6 @@
 """Whatever comes late, is corrected or withdrawn, in whatever order: the tables are those of a rebuild from nothing.
 
-The steps are the main job's own, without Dagster, gates and publication: pull, note what landed, note which days are
-priced otherwise, build each range that waits. Prices are stated in one file, whose terms come and go. No price changes
+Prices are stated in one file, whose terms come and go. No price changes
 by what is held back as implausible, and none is in a currency without a rate of exchange, which is refused: what then
 counts depends on what was believed before.
 """
@@ -10,24 +9,15 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from dagster_project.sources import discover
-from dagster_project.warehouse import restatement
-from dagster_project.warehouse.calendar import Calendar
-from dagster_project.warehouse.connection import open_warehouse
-from dagster_project.warehouse.dbt import DbtProject
-from dagster_project.warehouse.dbt_assets import build_vars
-from dagster_project.warehouse.landing import LandingZone, SourceFailure, pull_source
-from dagster_project.warehouse.raw import refresh_views
-from dagster_project.warehouse.raw_assets import show_landings
-from dagster_project.warehouse.repricing import request_repriced_days
+from tests.integration.ledger import Ledger
 from tests.integration.small_company import (
     ALL_DAYS,
     CONFIG,
@@ -40,10 +30,6 @@ from tests.integration.small_company import (
 )
 
 pytestmark = pytest.mark.integration
-
-FOLDERS = ("staging", "intermediate.usage", "intermediate.pricing", "intermediate.capacity", "marts.core", "marts.cost")
-SELECTED = ["resource_type:seed", *(f"fqn:tokenledger.{folder}" for folder in FOLDERS)]
-TESTS = ["resource_type:test", "resource_type:unit_test"]
 
 # A model of the company's own card, one that only the catalogue may list, and a name that may be an alias of either.
 MODELS = ("mill-large", "mill-small", "mill-nick")
@@ -240,50 +226,6 @@ SHIFTED_ALLOWANCE = [
 ]
 
 
-# ---- the main job without Dagster, gates and publication
-
-
-@dataclass
-class Ledger:
-    """A company whose feeds are pulled and whose waiting days are built."""
-
-    company: SmallCompany
-    ranges: list[list[tuple[date, date]]] = field(default_factory=list)
-
-    def run(self) -> None:
-        """Pull, note, and build each range of days that waits."""
-        config = self.company.settings
-        project = DbtProject(config)
-        self._pull()
-        request_repriced_days(config, project)
-        with open_warehouse(config) as con:
-            ranges = restatement.pending_ranges(con)
-        self.ranges.append(ranges)
-        for first, last in ranges:
-            begun_at = datetime.now(UTC)
-            window = Calendar.of(config).window(first, last)
-            with open_warehouse(config) as con:
-                refresh_views(con, LandingZone(config.landing_dir), discover().values())
-                restatement.note_attempt(con, window, now=begun_at)
-            nodes = project.build(SELECTED, exclude=TESTS, variables=build_vars(config, window))
-            assert [f"{node.name}: {node.message}" for node in nodes if not node.is_ok] == []
-            with open_warehouse(config) as con:
-                restatement.note_new_models(con)
-                restatement.close_requests(con, window, requested_until=begun_at, built_at=datetime.now(UTC))
-
-    def _pull(self) -> None:
-        config = self.company.settings
-        assert config.as_of is not None
-        zone = LandingZone(config.landing_dir)
-        now = config.as_of + timedelta(hours=len(self.ranges))
-        for options in config.sources:
-            connector = discover()[options.kind]
-            outcomes = pull_source(zone, connector, options, now=now, reference_dir=config.reference_dir)
-            assert [item for item in outcomes if isinstance(item, SourceFailure)] == []
-            with open_warehouse(config) as con:
-                show_landings(con, config, connector, zone)
-
-
 @pytest.fixture(scope="module")
 def founded(tmp_path_factory: pytest.TempPathFactory) -> SmallCompany:
     """The small company with a catalogue, built once; only copied afterwards."""
@@ -338,5 +280,6 @@ def test_any_sequence_of_changes_ends_in_the_tables_of_a_rebuild(
         ledger.run()
     rebuilt = Ledger(_succeed(workshop / "rebuilt", ledger.company.copy_without_state))
     rebuilt.run()
-    assert rebuilt.ranges == [ALL_DAYS]
+    assert ledger.failures == [[]] * 3
+    assert (rebuilt.ranges, rebuilt.failures) == ([ALL_DAYS], [[]])
     assert _differing_rows(ledger.company, rebuilt.company) == {}, ledger.ranges

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.ledger import Ledger
 from tests.integration.small_company import SmallCompany
 
 pytestmark = pytest.mark.integration
@@ -33,19 +34,21 @@ REJECTED = """
 
 def test_list_in_euros_waits_for_a_rate_of_exchange_and_the_last_good_one_stays(tmp_path: Path):
     company = SmallCompany.found(tmp_path / "company")
-    assert company.run().is_success
-    assert company.rows(COSTS) == [(Decimal("0.108"), 0)]
+    ledger = Ledger(company)
+    ledger.run()
+    assert company.warehouse_rows(COSTS) == [(Decimal("0.108"), 0)]
 
     company.write("contracts/rates.csv", [HEADER, *IN_EUROS])
     exchange = ["pricing_currency,valid_from_date,usd_per_currency_unit,evidence", "EUR,2026-02-02,1.25,Treasury"]
     company.write("reference/seed_exchange_rates.csv", exchange)
-    assert company.run().is_success
-    assert company.rows(COSTS) == [(Decimal("0.108"), 0)]
+    ledger.run()
+    assert company.warehouse_rows(COSTS) == [(Decimal("0.108"), 0)]
+    assert [len(failures) for failures in ledger.failures] == [0, 1]
     rejected = company.warehouse_rows(REJECTED)
     assert [row[:2] for row in rejected] == [(0, "exchange_rate_missing"), (1, "exchange_rate_missing")]
     assert "EUR has no rate of exchange on valid_from 2026-02-01" in rejected[0][2]
 
     company.write("reference/seed_exchange_rates.csv", [exchange[0], exchange[1].replace("-02-02", "-02-01")])
-    assert company.run().is_success
-    assert company.rows(COSTS) == [(Decimal("0.126"), 0)]
+    ledger.run()
+    assert company.warehouse_rows(COSTS) == [(Decimal("0.126"), 0)]
     assert company.warehouse_rows(REJECTED) == []

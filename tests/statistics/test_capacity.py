@@ -224,6 +224,14 @@ def test_scale_tier_costs_two_thirds_more_when_full(
     assert round(price / Decimal(standard) - 1, 6) == Decimal("0.666667")
 
 
+def test_scale_tier_of_gpt_41_costs_a_quarter_more_when_full():
+    """110.00 a day for 30,000 input tokens a minute: 110 / 43.2 M; a cached token counts a quarter; 36 / 3.6 M out."""
+    price = bundle_usd_per_mtok(Decimal(110), Decimal(30_000))
+    assert (round(price, 2), round(price / 4, 2)) == (Decimal("2.55"), Decimal("0.64"))
+    assert bundle_usd_per_mtok(Decimal(36), Decimal(2_500)) == 10
+    assert round(price / Decimal("2.00") - 1, 3) == Decimal("0.273")
+
+
 def test_500_units_with_100_deployed_leave_four_fifths_unallocated():
     split = split_commitment_cost(
         Decimal(1000),

@@ -152,17 +152,17 @@ def test_state_directory_may_move(settings: Settings, tmp_path: Path):
     DbtProject(settings).prepare()
     moved = settings.model_copy(update={"state_dir": tmp_path / "moved"})
     settings.state_dir.rename(moved.state_dir)
-    seeds = [node for node in DbtProject(moved).build_folder("resource_type:seed") if node.resource_type == "seed"]
+    seeds = [node for node in DbtProject(moved).build_folder(["resource_type:seed"]) if node.resource_type == "seed"]
     assert {node.name for node in seeds if node.is_ok} == {path.stem for path in DEFAULT_REFERENCE_DIR.glob("*.csv")}
 
 
 def test_folder_is_built_with_its_tests_and_nothing_else(settings: Settings):
     project = DbtProject(settings)
     whole = project.build(["resource_type:seed"], exclude=["resource_type:unit_test"])
-    part = project.build_folder("resource_type:seed")
+    part = project.build_folder(["resource_type:seed"])
     assert {node.unique_id for node in part} == {node.unique_id for node in whole}
     assert any(node.resource_type == "test" for node in part)
-    fewer = project.build_folder("resource_type:seed", left_out_tags=["needs_seed_kpis"])
+    fewer = project.build_folder(["resource_type:seed"], left_out_tags=["needs_seed_kpis"])
     assert {node.unique_id for node in fewer} < {node.unique_id for node in part}
 
 
