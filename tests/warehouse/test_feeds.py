@@ -79,5 +79,5 @@ def test_kind_that_may_be_empty_feeds_once_it_has_records(settings: Settings, tm
 
 
 def test_folder_of_models_reads_every_kind_that_it_stages():
-    folder = Folder("staging", "kpi_files", "fqn:tokenledger.staging.kpi_files", is_daily=False)
+    folder = Folder("staging", "kpi_files", ("fqn:tokenledger.staging.kpi_files",), is_daily=False)
     assert kinds_read(folder) == ["kpi_api", "kpi_files", "kpi_query", "manual_scores"]
