@@ -24,7 +24,7 @@ from dagster_project.publish.assets import export_assets, serving_assets
 from dagster_project.settings import Settings, load_settings
 from dagster_project.warehouse.dbt import DbtProject, daily_tables, filled_seeds
 from dagster_project.warehouse.dbt_assets import dbt_stage_assets
-from dagster_project.warehouse.feeds import fed_feeds, fed_kinds
+from dagster_project.warehouse.feeds import fed_parts
 from dagster_project.warehouse.raw_assets import raw_assets
 from dagster_project.warehouse.repricing import repricing_assets
 
@@ -100,13 +100,14 @@ def configured_parts(settings: Settings) -> frozenset[str]:
     """Say what a company has, and so what gates can ask of it: what it lacks is not judged, what it has must have rows.
 
     Returns:
-        Feeds (usage, rates, invoices, reports, kpis) and kinds that feed the ledger, and the reference files that have
-        rows. Of these also use_cases, commitments and deployments by their own names, and deployed_capacity when usage
-        is fed and a deployment draws on a commitment: one of the reference data, or those of a source that names a
-        commitment. A commitment may have no deployment yet, and a deployment without a commitment is paid as it goes.
+        Feeds (usage, rates, invoices, reports, kpis), kinds that feed the ledger or stage what others land, and the
+        reference files that have rows. Of these also use_cases, commitments and deployments by their own names, and
+        deployed_capacity when usage is fed and a deployment draws on a commitment: one of the reference data, or those
+        of a source that names a commitment. A commitment may have no deployment yet, and a deployment without a
+        commitment is paid as it goes.
     """
     filled = filled_seeds(settings.reference_dir)
-    parts = {*fed_feeds(settings), *fed_kinds(settings), *filled}
+    parts = {*fed_parts(settings), *filled}
     rows = {part: _reference_rows(settings, part) for part in ("use_cases", "commitments", "deployments")}
     parts |= {part for part, found in rows.items() if found}
     bought = {row.get("commitment_id") for row in rows["commitments"]} - {None, ""}

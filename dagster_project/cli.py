@@ -5,11 +5,13 @@ holds one JSON object and nothing else.
 """
 
 import contextlib
+import csv
 import os
 import sys
 import time
 import warnings
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +24,8 @@ from rich.table import Table
 from dagster_project.errors import TokenledgerError
 from dagster_project.progress import Progress, Step
 from dagster_project.settings import Settings, load_settings
+from dagster_project.sources._kpis import PROVENANCES
+from dagster_project.sources.manual_scores import Entry, Journal, ManualScoresOptions, replacing, scale_problem
 
 _PAGE_WIDTH = 140
 
@@ -194,6 +198,134 @@ def check(state_dir: Path | None, config: Path | None, names: tuple[str, ...]) -
             is_good = is_good and found.is_good
             _print_line(console, f"  {'ok' if found.is_good else 'FAILED':<7} {found.name:<28} {found.text}")
     _leave(0 if is_good else 1)
+
+
+@main.group()
+def score() -> None:
+    """Enter KPI scores by hand, into the journal of a `manual_scores` source; what is entered stays in it."""
+
+
+_BY = click.option("--by", "entered_by", required=True, help="Who enters it.")
+_REASON = click.option("--reason", required=True, help="Why.")
+_EVIDENCE = click.option("--evidence", help="What it rests on: a ticket, a document, an address.")
+_JOURNAL = click.option("--source", "source_name", help="The `manual_scores` source, when there are several.")
+
+
+@score.command("add")
+@_STATE
+@_CONFIG
+@_JOURNAL
+@click.option("--use-case", "use_case_id", required=True, help="The use case.")
+@click.option("--kpi", "kpi_name", required=True, help="The KPI, as seed_kpis.csv names it.")
+@click.option("--instance", "use_case_instance_id", help="The run that is scored; without it the score is a day's.")
+@click.option("--version", "use_case_version", help="Version of the use case.")
+@click.option("--at", "scored_at", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="When, UTC; now.")
+@click.option("--provenance", type=click.Choice(PROVENANCES), default="attested", show_default=True)
+@_BY
+@_REASON
+@_EVIDENCE
+@click.argument("value", type=float)
+def score_add(
+    state_dir: Path | None, config: Path | None, source_name: str | None, scored_at: datetime | None, value: float,
+    **entered: Any,  # noqa: ANN401 - options of click
+) -> None:  # fmt: skip
+    """Enter the score VALUE; true is 1, false is 0."""
+    with _clear_errors():
+        settings, journal = _journal(state_dir, config, source_name)
+        now = datetime.now(UTC)
+        at = scored_at.replace(tzinfo=UTC) if scored_at else now
+        if at > now:
+            raise click.UsageError(f"--at {at.isoformat()} is in the future; a score is of what has been.")
+        _refuse_off_scale(settings, entered["use_case_id"], entered["kpi_name"], value)
+        entry_id = journal.add(Entry(score=value, scored_at=at, **entered), now=now)
+        click.echo(f"Entered {entry_id}; the next pull lands it.")
+
+
+@score.command("correct")
+@_STATE
+@_CONFIG
+@_JOURNAL
+@_BY
+@_REASON
+@_EVIDENCE
+@click.argument("entry_id")
+@click.argument("value", type=float)
+def score_correct(
+    state_dir: Path | None, config: Path | None, source_name: str | None, entry_id: str, value: float,
+    **entered: Any,  # noqa: ANN401 - options of click
+) -> None:  # fmt: skip
+    """Enter VALUE in the place of the score of an entry; both entries stay."""
+    with _clear_errors():
+        settings, journal = _journal(state_dir, config, source_name)
+        former = journal.find(entry_id)
+        _refuse_off_scale(settings, former["use_case_id"], former["kpi_name"], value)
+        made = journal.add(replacing(former, score=value, **entered), now=datetime.now(UTC))
+        click.echo(f"Entered {made} in the place of {former['entry_id']}; the next pull lands it.")
+
+
+@score.command("withdraw")
+@_STATE
+@_CONFIG
+@_JOURNAL
+@_BY
+@_REASON
+@_EVIDENCE
+@click.argument("entry_id")
+def score_withdraw(
+    state_dir: Path | None, config: Path | None, source_name: str | None, entry_id: str,
+    **entered: Any,  # noqa: ANN401 - options of click
+) -> None:  # fmt: skip
+    """Withdraw the score of an entry: it counts no more, and both entries stay."""
+    with _clear_errors():
+        _, journal = _journal(state_dir, config, source_name)
+        former = journal.find(entry_id)
+        made = journal.add(replacing(former, score=None, **entered), now=datetime.now(UTC))
+        click.echo(f"Entered {made}, which withdraws {former['entry_id']}; the next pull lands it.")
+
+
+@score.command("log")
+@_STATE
+@_CONFIG
+@_JOURNAL
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+def score_log(state_dir: Path | None, config: Path | None, source_name: str | None, *, is_json: bool) -> None:
+    """Show the journal, oldest entry first, once its chain has been checked."""
+    with _clear_errors():
+        _, journal = _journal(state_dir, config, source_name)
+        entries = list(journal.entries())
+        if is_json:
+            click.echo(orjson.dumps({"entries": entries}, option=orjson.OPT_INDENT_2))
+            return
+        for entry in entries:
+            what = "withdrawn" if entry["score"] is None else f"{entry['score']:g}"
+            of = entry["use_case_instance_id"] or entry["scored_at"][:10]
+            replaced = f", replaces {entry['replaces_entry_id']}" if entry["replaces_entry_id"] else ""
+            click.echo(
+                f"{entry['entry_id']} {entry['entered_at'][:19]} {entry['entered_by']}: {entry['use_case_id']} {of} "
+                f"{entry['kpi_name']} = {what} ({entry['provenance']}{replaced}): {entry['reason']}"
+            )
+
+
+def _journal(state_dir: Path | None, config: Path | None, source_name: str | None) -> tuple[Settings, Journal]:
+    """Give the configuration and the journal that a command means."""
+    settings = load_settings(config_path=config, state_dir=state_dir)
+    found = [
+        item for item in settings.sources if isinstance(item, ManualScoresOptions) and source_name in (None, item.name)
+    ]
+    if len(found) != 1:
+        names = ", ".join(item.name for item in found) or "none"
+        raise click.UsageError(
+            f"{settings.config_path} has these sources of kind manual_scores that fit: {names}; expected one. "
+            "Add `{name: manual_scores, kind: manual_scores, path: scores}` to `sources`, or choose by --source."
+        )
+    return settings, Journal(found[0].folder)
+
+
+def _refuse_off_scale(settings: Settings, use_case_id: str, kpi_name: str, value: float) -> None:
+    with (settings.reference_dir / "seed_kpis.csv").open(encoding="utf-8-sig", newline="") as file:
+        problem = scale_problem(kpi_name, use_case_id, value, list(csv.DictReader(file)))
+    if problem:
+        raise click.UsageError(f"{problem}. Nothing was entered.")
 
 
 def _require_published(settings: Settings) -> None:

@@ -318,7 +318,8 @@ class _YamlFile:
         return self._scalar(node, where)
 
     def _scalar(self, node: Node, where: _Path) -> str | int | bool | None:
-        text = str(node.value)
+        # ruamel.yaml marks the places at which folded text (`>`) was folded by a bell character.
+        text = str(node.value).replace("\a", "") if getattr(node, "style", None) == ">" else str(node.value)
         match str(node.tag).rpartition(":")[2]:
             case "null":
                 return None

@@ -16,6 +16,7 @@ from dagster_project.settings import (
 )
 from dagster_project.sources import discover
 from dagster_project.sources._connector import Connector, FileSourceOptions, InputPull, SourceOptions
+from dagster_project.sources.kpi_query import KpiQueryOptions
 from dagster_project.sources.otlp_files import OtlpFilesOptions
 from dagster_project.sources.table_files import TableFilesOptions
 
@@ -322,3 +323,15 @@ def test_how_an_api_is_reached_does_not_decide_how_its_answers_are_read(tmp_path
 def test_settings_complain_about_an_api_source(tmp_path: Path, old: str, new: str, expected: str):
     assert old in API_SOURCE
     assert expected in _error(tmp_path, API_SOURCE.replace(old, new), {"OPENAI_ADMIN_KEY": "k"})
+
+
+def test_folded_text_reads_as_one_line_and_literal_text_as_its_lines(tmp_path: Path):
+    query = "  - name: crm\n    kind: kpi_query\n    database: {url: '${DB}'}\n    columns: {scored_at: at, score: x}\n"
+    written = ["select 1 as at,", "2 as x from", "t"]
+    for mark, between in ((">", " "), ("|", "\n")):
+        lines = "".join(f"      {line}\n" for line in written)
+        text = f"organization: Mill\nstart_date: 2026-07-01\nsources:\n{query}    query: {mark}-\n{lines}"
+        path = _write(tmp_path, text)
+        [source] = load_settings(config_path=path, state_dir=tmp_path, environ={"DB": "sqlite://"}).sources
+        assert isinstance(source, KpiQueryOptions)
+        assert source.query == between.join(written)

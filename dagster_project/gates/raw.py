@@ -22,9 +22,12 @@ from dagster_project.sources import (
     gpu_utilization_files,
     inventory_files,
     invoice_files,
+    langfuse_observations,
+    litellm_spend_logs,
     openai_costs,
     openai_usage,
     prometheus_gpus,
+    usage_payloads,
     vertex_gsus,
 )
 from dagster_project.sources._capacity import MEASURES
@@ -163,27 +166,37 @@ TABLE_FILES_CALLS = Suite(
 _USAGE_PAYLOADS_CALLS_COLUMNS = (
     "event_at", "call_id", "dialect_type", "host_name", "request_path", "provider_name", "model_name",
     "requested_model_name", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id",
-    "is_success", "usage_json", "usage_events_json",
+    "is_success", "is_usage_record", "usage_json", "usage_events_json", "attributes_json",
 )  # fmt: skip
 
-USAGE_PAYLOADS_CALLS = Suite(
-    stage="raw",
-    subject="usage_payloads_calls",
-    relation="raw.raw_usage_payloads__calls",
-    day_column="event_date",
-    specs=(
-        *_landed(*_USAGE_PAYLOADS_CALLS_COLUMNS, day_of="event_at"),
-        _specs.present("call_id", why="It is the call's name; the connector derives one when the record has none."),
-        _specs.present("dialect_type", why="The same name counts other tokens in another dialect."),
-        _specs.violations(
-            "usage_json is not null and not json_valid(usage_json)",
-            aspect="usage_json",
-            predicate="known",
-            rule="usage_json is null or JSON.",
-            why="A block that cannot be read would pass for one that says nothing.",
+
+def _payloads_suite(connector: Connector) -> Suite:
+    """What holds for recorded calls with their usage blocks, whichever kind of source has them."""
+    kind = connector.kind
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_calls",
+        relation=f"raw.raw_{kind}__calls",
+        day_column="event_date",
+        specs=(
+            *_landed(*_USAGE_PAYLOADS_CALLS_COLUMNS, day_of="event_at"),
+            _specs.present("call_id", why="It is the call's name; the connector derives one when the record has none."),
+            _specs.present("dialect_type", why="The same name counts other tokens in another dialect."),
+            _specs.violations(
+                "usage_json is not null and not json_valid(usage_json)",
+                aspect="usage_json",
+                predicate="known",
+                rule="usage_json is null or JSON.",
+                why="A block that cannot be read would pass for one that says nothing.",
+            ),
+            *_fields_known(connector.entity("calls")),
         ),
-    ),
-)
+    )
+
+
+USAGE_PAYLOADS_CALLS = _payloads_suite(usage_payloads.connector)
+LITELLM_SPEND_LOGS_CALLS = _payloads_suite(litellm_spend_logs.connector)
+LANGFUSE_OBSERVATIONS_CALLS = _payloads_suite(langfuse_observations.connector)
 
 _BEDROCK_LOGS_INVOCATIONS_COLUMNS = (
     "event_at", "request_id", "account_id", "region_id", "operation_type", "model_id", "response_model_name",
@@ -699,41 +712,52 @@ ANTHROPIC_USAGE_BUCKETS = Suite(
     ),
 )
 
-_KPI_FILES_SCORES_COLUMNS = (
+_SCORES_COLUMNS = (
     "kpi_name", "score", "score_text", "use_case_id", "use_case_version", "use_case_instance_id",
     "scored_at", "provenance",
 )  # fmt: skip
 
-KPI_FILES_SCORES = Suite(
-    stage="raw",
-    subject="kpi_files_scores",
-    relation="raw.raw_kpi_files__scores",
-    day_column="event_date",
-    specs=(
-        *_landed(*_KPI_FILES_SCORES_COLUMNS, day_of="scored_at"),
-        _specs.present("kpi_name", why="A score without its KPI enters no value equation."),
-        _specs.violations(
-            "score is null and score_text is null",
-            aspect="score",
-            predicate="present",
-            rule="A row has a score or a text of one.",
-            why="Unknown is an absent row, which coverage counts; an empty one would look scored.",
+
+def _scores_suite(kind: str, *, may_be_empty: bool = False) -> Suite:
+    """What holds for KPI scores, whichever kind of source has them."""
+    return Suite(
+        stage="raw",
+        subject=f"{kind}_scores",
+        relation=f"raw.raw_{kind}__scores",
+        day_column="event_date",
+        may_be_empty=may_be_empty,
+        specs=(
+            *_landed(*_SCORES_COLUMNS, day_of="scored_at", may_be_empty=may_be_empty),
+            _specs.present("kpi_name", why="A score without its KPI enters no value equation."),
+            _specs.violations(
+                "score is null and score_text is null",
+                aspect="score",
+                predicate="present",
+                rule="A row has a score or a text of one.",
+                why="Unknown is an absent row, which coverage counts; an empty one would look scored.",
+            ),
+            _specs.violations(
+                "score is not null and not isfinite(score)",
+                aspect="score",
+                predicate="within_range",
+                rule="score is null or a finite number.",
+                why="One NaN makes every mean that it enters NaN.",
+            ),
+            _specs.present("provenance", why="Measured and self-reported value are never added unmarked."),
+            _specs.known(
+                "provenance",
+                ("measured", "self_reported", "derived", "attested"),
+                why="Confidence in a value is graded by these four.",
+            ),
         ),
-        _specs.violations(
-            "score is not null and not isfinite(score)",
-            aspect="score",
-            predicate="within_range",
-            rule="score is null or a finite number.",
-            why="One NaN makes every mean that it enters NaN.",
-        ),
-        _specs.present("provenance", why="Measured and self-reported value are never added unmarked."),
-        _specs.known(
-            "provenance",
-            ("measured", "self_reported", "derived", "attested"),
-            why="Confidence in a value is graded by these four.",
-        ),
-    ),
-)
+    )
+
+
+KPI_FILES_SCORES = _scores_suite("kpi_files")
+KPI_QUERY_SCORES = _scores_suite("kpi_query")
+KPI_API_SCORES = _scores_suite("kpi_api")
+# Nobody has to enter anything.
+MANUAL_SCORES_SCORES = _scores_suite("manual_scores", may_be_empty=True)
 
 _IS_ONE_MEASURE = " + ".join(f"cast({name} is not null as integer)" for name in MEASURES)
 
@@ -787,7 +811,6 @@ def _deployments_suite(connector: Connector) -> Suite:
             *_landed(
                 "deployment_id", "instance_id", "commitment_id", "provider_name", "model_id", "deployment_type",
                 "region_id", "scope_id", "allocated_units", "starts_at", "ends_at", "is_snapshot", "attributes_json",
-                "attributes_json",
                 day_of="observed_at", may_be_empty=may_be_empty,
             ),
             _specs.present("provider_name", why="A commitment is matched by its provider."),
@@ -818,6 +841,8 @@ SUITES: tuple[Suite, ...] = (
     OTLP_FILES_SPANS,
     TABLE_FILES_CALLS,
     USAGE_PAYLOADS_CALLS,
+    LITELLM_SPEND_LOGS_CALLS,
+    LANGFUSE_OBSERVATIONS_CALLS,
     BEDROCK_LOGS_INVOCATIONS,
     GENAI_PRICES_RATES,
     GENAI_PRICES_MODEL_PATTERNS,
@@ -836,6 +861,9 @@ SUITES: tuple[Suite, ...] = (
     OPENAI_USAGE_BUCKETS,
     ANTHROPIC_USAGE_BUCKETS,
     KPI_FILES_SCORES,
+    KPI_QUERY_SCORES,
+    KPI_API_SCORES,
+    MANUAL_SCORES_SCORES,
     AZURE_PTU_MEASUREMENTS,
     AZURE_PTU_DEPLOYMENTS,
     BEDROCK_MODEL_UNITS_MEASUREMENTS,

@@ -369,6 +369,8 @@ class Connector:
             complete pull no longer lists is withdrawn. Otherwise a vanished input keeps its landing.
         check: Tries a configured source (its credentials, its reach, one page) and says in one line what it found;
             raises a source error that says what to fix. None, or what gives None, has the first input read instead.
+        staged_with: Kind whose staging models read what it lands too, because its entities have the same columns; None
+            for its own.
     """
 
     kind: str
@@ -380,6 +382,12 @@ class Connector:
     is_snapshot: bool = False
     is_whole: bool = False
     check: Callable[[Any, PullContext], str | None] | None = None
+    staged_with: str | None = None
+
+    @property
+    def staging_kind(self) -> str:
+        """Kind whose staging models read what it lands."""
+        return self.staged_with or self.kind
 
     def entity(self, name: str) -> Entity:
         """Give the entity of that name."""

@@ -40,7 +40,7 @@ from dagster_project.sources._columns import (
     to_type,
     true_positions,
 )
-from dagster_project.sources._connector import Batch, Entity, FileSourceOptions, Reject
+from dagster_project.sources._connector import Batch, Entity, FileSourceOptions, Reject, SourceOptions
 from dagster_project.sources._files import (
     UTF8_MARK,
     compression_of,
@@ -68,22 +68,30 @@ class ConstantColumn(BaseModel):
     constant: ConstantValue
 
 
-class TableOptions(FileSourceOptions):
-    """Options of a source whose inputs are tables.
+class RecordOptions(SourceOptions):
+    """Options of a source whose records have typed columns.
 
     Attributes:
-        format: What the files are; compressed text is recognised by .gz and .zst.
-        timestamp: How the files write instants.
-        delimiter: Of CSV.
-        encoding: Of CSV.
+        timestamp: How the records write instants.
         null_words: Text that means null, beside empty text.
     """
 
-    format: TableFormat
     timestamp: TimestampOptions = TimestampOptions()
+    null_words: tuple[str, ...] = ()
+
+
+class TableOptions(FileSourceOptions, RecordOptions):
+    """Options of a source whose inputs are tables in files.
+
+    Attributes:
+        format: What the files are; compressed text is recognised by .gz and .zst.
+        delimiter: Of CSV.
+        encoding: Of CSV.
+    """
+
+    format: TableFormat
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     encoding: str = "utf-8"
-    null_words: tuple[str, ...] = ()
 
 
 def known_column(entity: Entity) -> Callable[[str], str]:
@@ -98,14 +106,13 @@ def known_column(entity: Entity) -> Callable[[str], str]:
     return check
 
 
-class MappedTableOptions(TableOptions):
-    """Options of a table whose columns are mapped to canonical ones by name.
+class MappedOptions(RecordOptions):
+    """Options of records whose members are mapped to canonical columns by name.
 
     Attributes:
-        columns: Canonical name to the file's column, or to `{constant: value}`. In JSON Lines `a.b` looks
-            into `a`.
+        columns: Canonical name to the record's own name, or to `{constant: value}`. In JSON `a.b` looks into `a`.
         constants: Canonical name to a value that every record has.
-        keep_unmapped: Whether the file's other columns are kept in attributes_json.
+        keep_unmapped: Whether the record's other members are kept in attributes_json.
     """
 
     entity: ClassVar[Entity]
@@ -118,7 +125,7 @@ class MappedTableOptions(TableOptions):
     @classmethod
     def _time_is_a_column(cls, columns: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(columns.get(str(cls.entity.day_column)), str):
-            msg = f"{cls.entity.day_column} must be mapped to a column of the file"
+            msg = f"{cls.entity.day_column} must be mapped to a column of the records"
             raise ValueError(msg)
         return columns
 
@@ -133,7 +140,7 @@ class MappedTableOptions(TableOptions):
         return values
 
     @model_validator(mode="after")
-    def _attributes_have_one_origin(self) -> "MappedTableOptions":
+    def _attributes_have_one_origin(self) -> "MappedOptions":
         if self.keep_unmapped and "attributes_json" in {*self.columns, *self.constants}:
             msg = "'keep_unmapped' fills attributes_json, so it cannot be mapped too"
             raise ValueError(msg)
@@ -149,6 +156,10 @@ class MappedTableOptions(TableOptions):
             **{name: constant_of(self.entity, name, value) for name, value in given.items()},
         }
         return ColumnMapping(columns, constants, required, ("", *self.null_words))
+
+
+class MappedTableOptions(TableOptions, MappedOptions):
+    """Options of tables in files whose columns are mapped to canonical ones by name."""
 
 
 def constant_of(entity: Entity, name: str, value: ConstantValue) -> object:
@@ -216,7 +227,9 @@ def read_raw(
     Raises:
         PermanentSourceError: a wanted column is absent, or the file is not what its format promises.
     """
-    reader = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}[options.format]
+    if options.format == "jsonl":
+        return read_json_lines(path, input_uri, wanted, with_others=with_others)
+    reader = {"parquet": _read_parquet, "csv": _read_csv}[options.format]
     return reader(path, input_uri, options, _Wanted(tuple(dict.fromkeys(wanted)), with_others))
 
 
@@ -304,15 +317,22 @@ def typed_batch(
 def mapped_batches(
     path: Path,
     input_uri: str,
-    options: MappedTableOptions,
+    options: MappedOptions,
     mapping: ColumnMapping,
     check: Callable[[RawBatch], RawBatch] | None = None,
 ) -> Iterator[Batch]:
-    """Read a file by a mapping; `check` may turn raw records into rejects before they are typed."""
+    """Read a file by a mapping; `check` may turn raw records into rejects before they are typed.
+
+    A file of a source whose options name no format is JSON Lines: what a system that is asked was spooled to.
+    """
     mapped = list(mapping.columns.values())
+    if isinstance(options, TableOptions):
+        raws = read_raw(path, input_uri, options, mapped, with_others=options.keep_unmapped)
+    else:
+        raws = read_json_lines(path, input_uri, mapped, with_others=options.keep_unmapped)
     if options.keep_unmapped:
         mapping = replace(mapping, columns={**mapping.columns, "attributes_json": _OTHERS})
-    for raw in read_raw(path, input_uri, options, mapped, with_others=options.keep_unmapped):
+    for raw in raws:
         if options.keep_unmapped:
             others = [name for name in raw.columns if name not in set(mapped)]
             raw.columns[_OTHERS] = attributes_json(raw, others, mapping.null_words)
@@ -551,13 +571,22 @@ def _ragged(item: tuple[int, str, int, int]) -> Reject:
 # ---- JSON Lines
 
 
-def _read_jsonl(path: Path, input_uri: str, _: TableOptions, wanted: _Wanted) -> Iterator[RawBatch]:
+def json_lines(path: Path, input_uri: str) -> Iterator[tuple[bytes, bool]]:
+    """Give the lines of a JSON Lines file, and whether each is whole; one that is longer than allowed comes cut."""
+    return text_lines(path, input_uri, limit_bytes=_JSONL_LINE_LIMIT_BYTES)
+
+
+def read_json_lines(
+    path: Path, input_uri: str, wanted: Sequence[str], *, with_others: bool = False
+) -> Iterator[RawBatch]:
+    """Read a file of JSON objects, one per line, in batches; `a.b` is a member of a member."""
+    names = _Wanted(tuple(dict.fromkeys(wanted)), with_others)
     rows: list[dict[str, Any]] = []
     lines: list[bytes] = []
     indices: list[int] = []
     rejects: list[Reject] = []
     size = 0
-    lines_read = text_lines(path, input_uri, limit_bytes=_JSONL_LINE_LIMIT_BYTES)
+    lines_read = json_lines(path, input_uri)
     for position, (line, is_whole) in enumerate(lines_read):
         record = json_object(line, is_whole=is_whole)
         if isinstance(record, tuple):
@@ -568,10 +597,43 @@ def _read_jsonl(path: Path, input_uri: str, _: TableOptions, wanted: _Wanted) ->
             indices.append(position)
         size += len(line)
         if size >= _JSONL_BATCH_BYTES or len(rows) >= BATCH_ROWS:
-            yield _jsonl_batch(rows, lines, indices, rejects, wanted)
+            yield _jsonl_batch(rows, lines, indices, rejects, names)
             rows, lines, indices, rejects, size = [], [], [], [], 0
     if rows or rejects:
-        yield _jsonl_batch(rows, lines, indices, rejects, wanted)
+        yield _jsonl_batch(rows, lines, indices, rejects, names)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A record that could not even be split into members: why not, and what it looked like."""
+
+    reason_code: str
+    reason: str
+    raw: bytes
+
+
+def raw_records(records: Iterable[Mapping[str, Any] | Unreadable], wanted: Sequence[str]) -> Iterator[RawBatch]:
+    """Batch records that are JSON objects already; `a.b` is a member of a member."""
+    names = _Wanted(tuple(dict.fromkeys(wanted)), with_others=False)
+    rows: list[dict[str, Any]] = []
+    lines: list[bytes] = []
+    indices: list[int] = []
+    rejects: list[Reject] = []
+    size = 0
+    for position, record in enumerate(records):
+        if isinstance(record, Unreadable):
+            rejects.append(Reject.of(position, record.reason_code, record.reason, record.raw))
+            size += len(record.raw)
+        else:
+            rows.append(dict(record))
+            lines.append(orjson.dumps(record, default=str))
+            indices.append(position)
+            size += len(lines[-1])
+        if size >= _JSONL_BATCH_BYTES or len(rows) >= BATCH_ROWS:
+            yield _jsonl_batch(rows, lines, indices, rejects, names)
+            rows, lines, indices, rejects, size = [], [], [], [], 0
+    if rows or rejects:
+        yield _jsonl_batch(rows, lines, indices, rejects, names)
 
 
 def _jsonl_batch(

@@ -47,6 +47,10 @@ class Window:
     end_at: datetime
 
 
+WHOLE = Window("all", datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC))
+"""The window of a system that cannot be asked by time: all that it has, asked for at every pull."""
+
+
 def days(start_date: date, now: datetime) -> Iterator[Window]:
     """Give the UTC days from one on, the one of `now` included."""
     start_at = datetime.combine(start_date, time(), UTC)

@@ -65,7 +65,7 @@ class InventoryFilesOptions(MappedTableOptions):
         return self
 
 
-def _read(options: InventoryFilesOptions, _: PullContext) -> Iterator[InputPull]:
+def _read(options: InventoryFilesOptions, context: PullContext) -> Iterator[InputPull]:
     required = tuple(name for name in _REQUIRED if isinstance(options.columns.get(name), str))
     mapping = options.mapping({"allocated_units": 1, "is_snapshot": False}, required)
 
@@ -73,7 +73,7 @@ def _read(options: InventoryFilesOptions, _: PullContext) -> Iterator[InputPull]
         for batch in mapped_batches(path, input_uri, options, mapping):
             yield replace(batch, records=_completed(batch.records))
 
-    return file_inputs(options, read)
+    return file_inputs(options, context, read)
 
 
 def _completed(records: pa.RecordBatch) -> pa.RecordBatch:

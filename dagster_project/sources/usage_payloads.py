@@ -10,10 +10,10 @@ row of its own.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import unquote
 
 import numpy as np
@@ -29,14 +29,18 @@ from dagster_project.sources._connector import (
     InputPull,
     PullContext,
     Reject,
+    SourceOptions,
 )
 from dagster_project.sources._files import file_inputs
 from dagster_project.sources._tabular import (
     ConstantColumn,
     ConstantValue,
+    MappedOptions,
     MappedTableOptions,
     RawBatch,
+    Unreadable,
     known_column,
+    raw_records,
     read_raw,
     typed_batch,
 )
@@ -74,6 +78,7 @@ CALLS = Entity(
             ("error_type", pa.string()),
             ("spillover_from_deployment_id", pa.string()),
             ("is_spillover", pa.bool_()),
+            ("is_usage_record", pa.bool_()),
             ("latency_ms", pa.float64()),
             ("time_to_first_token_ms", pa.float64()),
             ("usage_json", pa.string()),
@@ -201,8 +206,8 @@ _INT64_LIMIT = 2**63
 _Column = Annotated[str, AfterValidator(known_column(CALLS))]
 
 
-class UsagePayloadsOptions(MappedTableOptions):
-    """Options of recorded calls.
+class PayloadOptions(MappedOptions):
+    """How the records of a source tell calls, and where in them the usage block is.
 
     Attributes:
         dialect: Whose counts the blocks hold; `auto` decides record by record, by `host_name` and `request_path`.
@@ -216,7 +221,6 @@ class UsagePayloadsOptions(MappedTableOptions):
 
     entity: ClassVar[Entity] = CALLS
 
-    format: Literal["jsonl"] = "jsonl"
     columns: dict[_Column, str | ConstantColumn] = Field(min_length=1)
     constants: dict[_Column, ConstantValue] = Field(default_factory=dict)
     dialect: Literal["auto"] | Dialect = "auto"
@@ -226,7 +230,7 @@ class UsagePayloadsOptions(MappedTableOptions):
     provisioned_deployments: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _usage_has_one_origin(self) -> "UsagePayloadsOptions":
+    def _usage_has_one_origin(self) -> "PayloadOptions":
         if self.usage and self.response:
             msg = "'usage' and 'response' are both given: say where the usage block is, or where the response is"
             raise ValueError(msg)
@@ -240,6 +244,44 @@ class UsagePayloadsOptions(MappedTableOptions):
             msg = "'dialect: auto' needs host_name and request_path; map them or name the dialect"
             raise ValueError(msg)
         return self
+
+
+class UsagePayloadsOptions(PayloadOptions, MappedTableOptions):
+    """Options of recorded calls in files."""
+
+    format: Literal["jsonl"] = "jsonl"
+
+
+class KnownCallsOptions(SourceOptions):
+    """Options of a kind whose records have names that are known: `columns` and `constants` only add to its own mapping.
+
+    Attributes:
+        columns: Canonical name to the record's own name, or to `{constant: value}`; `a.b` looks into `a`.
+        constants: Canonical name to a value that every record has.
+    """
+
+    dialect_type: ClassVar[Dialect]
+    known_columns: ClassVar[Mapping[str, str]]
+
+    columns: dict[_Column, str | ConstantColumn] = Field(default_factory=dict)
+    constants: dict[_Column, ConstantValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _mapping_holds(self) -> Self:
+        self.payload_options()
+        return self
+
+    def payload_options(self) -> PayloadOptions:
+        """Give the mapping as that of recorded calls whose usage block is the member `usage`."""
+        known = {name: column for name, column in self.known_columns.items() if name not in self.constants}
+        return PayloadOptions(
+            name=self.name,
+            kind=self.kind,
+            dialect=self.dialect_type,
+            usage="usage",
+            columns={**known, **self.columns},
+            constants=self.constants,
+        )
 
 
 # ---- usage blocks
@@ -320,7 +362,7 @@ class _Payload:
     others: list[tuple[str, dict[str, Any]]]
 
 
-def _payload(content: Any, options: UsagePayloadsOptions) -> _Payload:  # noqa: ANN401 - JSON
+def _payload(content: Any, options: PayloadOptions) -> _Payload:  # noqa: ANN401 - JSON
     texts: dict[str, str] = {}
     if options.usage:
         items = content if isinstance(content, list) else [content]
@@ -398,18 +440,21 @@ class _BadRecordError(ValueError):
 class _Reader:
     """Reads the records of one input; counts the rows that it put between them."""
 
-    def __init__(self, options: UsagePayloadsOptions, input_uri: str) -> None:
+    def __init__(self, options: PayloadOptions, input_uri: str) -> None:
         self._options = options
         self._input_uri = input_uri
         self._mapping = options.mapping({}, ("event_at",))
         self._added = 0
         self._others: dict[int, list[tuple[str, dict[str, Any]]]] = {}
 
-    def batches(self, path: Path) -> Iterator[Batch]:
+    def wanted(self) -> list[str]:
+        """Give the members of a record that are read; none is its prompt or its answer."""
         content = self._options.usage or self._options.response
-        wanted = [*self._mapping.columns.values(), *([content] if content else [])]
-        for raw in read_raw(path, self._input_uri, self._options, wanted):
-            prepared = self._prepared(raw, content)
+        return [*self._mapping.columns.values(), *([content] if content else [])]
+
+    def batches(self, raws: Iterable[RawBatch]) -> Iterator[Batch]:
+        for raw in raws:
+            prepared = self._prepared(raw, self._options.usage or self._options.response)
             mapping = replace(
                 self._mapping, columns={**self._mapping.columns, **{name: _PRIVATE + name for name in _DERIVED}}
             )
@@ -470,8 +515,9 @@ class _Reader:
         if bad:
             code = "value_unparsable"
             raise _BadRecordError(code, f"the usage's {bad!r} is not a whole number of 64 bits")
-        provider, region = _provider(given["host_name"])
-        route = _route(given["host_name"], given["request_path"])
+        is_addressed = bool(given["host_name"] or given["request_path"])
+        provider, region = _provider(given["host_name"]) if is_addressed else (None, None)
+        route = _route(given["host_name"], given["request_path"]) if is_addressed else None
         dialect: str | None = self._options.dialect
         if dialect == "auto":
             dialect = given["dialect_type"] or (_dialect_of(route[0], payload.usage or {}) if route else None)
@@ -555,8 +601,20 @@ def _json(value: object) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
+def payload_batches(
+    records: Iterable[Mapping[str, Any] | Unreadable], input_uri: str, options: PayloadOptions
+) -> Iterator[Batch]:
+    """Read calls from records that are JSON objects already."""
+    reader = _Reader(options, input_uri)
+    return reader.batches(raw_records(records, reader.wanted()))
+
+
 def _read(options: UsagePayloadsOptions, context: PullContext) -> Iterator[InputPull]:
-    return file_inputs(options, context, lambda path, input_uri: _Reader(options, input_uri).batches(path))
+    def read(path: Path, input_uri: str) -> Iterator[Batch]:
+        reader = _Reader(options, input_uri)
+        return reader.batches(read_raw(path, input_uri, options, reader.wanted()))
+
+    return file_inputs(options, context, read)
 
 
 connector = Connector(kind="usage_payloads", feed="usage", entities=(CALLS,), options=UsagePayloadsOptions, read=_read)

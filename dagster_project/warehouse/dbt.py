@@ -103,10 +103,12 @@ def discovered_vars() -> dict[str, list[str]]:
     return {
         **{
             name: sorted(
-                f"stg_{connector.kind}__{entity.name}"
-                for connector in connectors
-                if connector.feed == feed
-                for entity in connector.entities
+                {
+                    f"stg_{connector.staging_kind}__{entity.name}"
+                    for connector in connectors
+                    if connector.feed == feed
+                    for entity in connector.entities
+                }
             )
             for name, feed in feeds.items()
         },

@@ -159,7 +159,7 @@ def _folder_assets(
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         window = run_window(context.run.tags, settings)
         if folder.stage == "staging":
-            for kind in _kinds_read(folder):
+            for kind in kinds_read(folder):
                 _require_accepted(settings, kind)
         if folder.is_daily:
             with open_warehouse(settings) as con:
@@ -221,10 +221,12 @@ def _gate_run(context: dg.AssetExecutionContext, window: Window) -> GateRun:
     )
 
 
-def _kinds_read(folder: Folder) -> list[str]:
-    """Give the kinds of source that a folder of staging models reads: its own, or all of the feed it is named after."""
+def kinds_read(folder: Folder) -> list[str]:
+    """Give the kinds of source that a folder of staging models reads: those that it stages, or all of its feed."""
     connectors = discover()
-    return sorted(kind for kind, connector in connectors.items() if folder.name in {kind, connector.feed})
+    return sorted(
+        kind for kind, connector in connectors.items() if folder.name in {connector.staging_kind, connector.feed}
+    )
 
 
 def _require_accepted(settings: Settings, kind: str) -> None:

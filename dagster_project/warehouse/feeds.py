@@ -2,7 +2,6 @@
 
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
-from dagster_project.sources._connector import Feed
 from dagster_project.warehouse.landing import LandingZone
 
 
@@ -26,7 +25,19 @@ def fed_kinds(settings: Settings) -> list[str]:
     return [*configured, *left]
 
 
-def fed_feeds(settings: Settings) -> set[Feed]:
-    """Give the feeds of the kinds that have records in the ledger."""
+def fed_parts(settings: Settings) -> set[str]:
+    """Give what the ledger can be asked for: the fed kinds, their feeds, and the kinds that stage what they land.
+
+    Feed and staging of a kind that may rightly have no record (nobody has entered a score) are left out as long as it
+    has none.
+    """
     connectors = discover()
-    return {connectors[kind].feed for kind in fed_kinds(settings)}
+    zone = LandingZone(settings.landing_dir)
+    kinds = fed_kinds(settings)
+    parts = set(kinds)
+    for kind in kinds:
+        connector = connectors[kind]
+        may_be_empty = all(entity.may_be_empty for entity in connector.entities)
+        if not may_be_empty or any(landing.rows_landed for landing in zone.current(kind)):
+            parts |= {connector.feed, connector.staging_kind}
+    return parts

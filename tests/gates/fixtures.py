@@ -66,6 +66,23 @@ _COSTS = f"""
     {_nulls("varchar", "token_type", "model_name", "service_tier", "quantity_unit", "attributes_json")}
 """
 
+PAYLOAD_KINDS = ("usage_payloads", "litellm_spend_logs", "langfuse_observations")
+SCORE_KINDS = ("kpi_files", "kpi_query", "kpi_api", "manual_scores")
+
+_PAYLOAD = f"""
+        {_LANDED}, {_DAY}, {_AT} as event_at, 'call-' || position as call_id, 'openai_chat' as dialect_type,
+        case position when 0 then '{{"prompt_tokens": 10}}' end as usage_json,
+        {_nulls("varchar", "host_name", "request_path", "provider_name", "model_name", "requested_model_name")},
+        {_nulls("varchar", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id")},
+        {_nulls("varchar", "usage_events_json", "attributes_json")},
+        {_nulls("boolean", "is_success", "is_usage_record")}
+    """
+_SCORE = f"""
+        {_LANDED}, {_DAY}, {_AT} as scored_at, 'resolved' as kpi_name, cast(1.0 as double) as score,
+        'measured' as provenance,
+        {_nulls("varchar", "score_text", "use_case_id", "use_case_version", "use_case_instance_id")}
+    """
+
 TABLES: dict[str, str] = {
     "raw.raw_otlp_files__spans": _two_rows(f"""
         {_LANDED}, {_DAY}, 'trace' as trace_id, 'span-' || position as span_id,
@@ -89,13 +106,7 @@ TABLES: dict[str, str] = {
         {_nulls("bigint", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens")},
         cast(3 as bigint) as reasoning_tokens, true as input_includes_cache, true as output_includes_reasoning
     """),
-    "raw.raw_usage_payloads__calls": _two_rows(f"""
-        {_LANDED}, {_DAY}, {_AT} as event_at, 'call-' || position as call_id, 'openai_chat' as dialect_type,
-        case position when 0 then '{{"prompt_tokens": 10}}' end as usage_json,
-        {_nulls("varchar", "host_name", "request_path", "provider_name", "model_name", "requested_model_name")},
-        {_nulls("varchar", "operation_name", "region_id", "service_tier", "use_case_id", "use_case_instance_id")},
-        {_nulls("varchar", "usage_events_json")}, {_nulls("boolean", "is_success")}
-    """),
+    **{f"raw.raw_{kind}__calls": _two_rows(_PAYLOAD) for kind in PAYLOAD_KINDS},
     **{f"raw.raw_{kind}__rates": _two_rows(_RATE) for kind in RATE_KINDS},
     "raw.raw_litellm_prices__multipliers": _two_rows(f"""
         {_LANDED}, 'openai' as provider_name, 'gpt-5' as model_id, 'eu' as region_id, 'uplift' as price_key,
@@ -194,11 +205,7 @@ TABLES: dict[str, str] = {
         {_nulls("bigint", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens")},
         {_nulls("bigint", "web_search_requests")}
     """),
-    "raw.raw_kpi_files__scores": _two_rows(f"""
-        {_LANDED}, {_DAY}, {_AT} as scored_at, 'resolved' as kpi_name, cast(1.0 as double) as score,
-        'measured' as provenance,
-        {_nulls("varchar", "score_text", "use_case_id", "use_case_version", "use_case_instance_id")}
-    """),
+    **{f"raw.raw_{kind}__scores": _two_rows(_SCORE) for kind in SCORE_KINDS},
     **{
         f"raw.raw_{kind}__measurements": _two_rows(f"""
             {_LANDED}, {_DAY}, {_AT} as measured_at, 'gpu' as deployment_id, 'gpu-' || position as instance_id,
@@ -436,11 +443,21 @@ FAILURES: dict[str, str] = {
     "raw__table_files_calls_call_id_present": _set("call_id = null"),
     "raw__table_files_calls_input_includes_cache_present": _set("input_includes_cache = null"),
     "raw__table_files_calls_output_includes_reasoning_present": _set("output_includes_reasoning = null"),
-    **_landing_failures("usage_payloads_calls", "usage_events_json"),
-    **_dated_failures("usage_payloads_calls", "event_at"),
-    "raw__usage_payloads_calls_call_id_present": _set("call_id = null"),
-    "raw__usage_payloads_calls_dialect_type_present": _set("dialect_type = null"),
-    "raw__usage_payloads_calls_usage_json_known": _set("usage_json = 'prompt_tokens: 10'"),
+    **{
+        name: change
+        for kind in PAYLOAD_KINDS
+        for name, change in {
+            **_landing_failures(f"{kind}_calls", "usage_events_json"),
+            **_dated_failures(f"{kind}_calls", "event_at"),
+            f"raw__{kind}_calls_call_id_present": _set("call_id = null"),
+            f"raw__{kind}_calls_dialect_type_present": _set("dialect_type = null"),
+            f"raw__{kind}_calls_usage_json_known": _set("usage_json = 'prompt_tokens: 10'"),
+        }.items()
+    },
+    **{
+        f"raw__{kind}_calls_fields_known": _set('attributes_json = \'{{"colour": "red"}}\'', "record_index = 1")
+        for kind in ("litellm_spend_logs", "langfuse_observations")
+    },
     **{name: change for kind in RATE_KINDS for name, change in _rate_failures(kind).items()},
     **_landing_failures("litellm_prices_multipliers", "region_id", may_be_empty=True),
     "raw__litellm_prices_multipliers_provider_name_present": _set("provider_name = null"),
@@ -559,13 +576,19 @@ FAILURES: dict[str, str] = {
     **_report_failures("openai_usage_buckets", "num_requests"),
     "raw__openai_usage_buckets_endpoint_type_present": _set("endpoint_type = null"),
     **_report_failures("anthropic_usage_buckets", "speed"),
-    **_landing_failures("kpi_files_scores", "score_text"),
-    **_dated_failures("kpi_files_scores", "scored_at"),
-    "raw__kpi_files_scores_kpi_name_present": _set("kpi_name = null", "record_index = 1"),
-    "raw__kpi_files_scores_score_present": _set("score = null", "record_index = 1"),
-    "raw__kpi_files_scores_score_within_range": _set("score = 'nan'::double"),
-    "raw__kpi_files_scores_provenance_present": _set("provenance = null"),
-    "raw__kpi_files_scores_provenance_known": _set("provenance = 'guessed'"),
+    **{
+        name: change
+        for kind in SCORE_KINDS
+        for name, change in {
+            **_landing_failures(f"{kind}_scores", "score_text", may_be_empty=kind == "manual_scores"),
+            **_dated_failures(f"{kind}_scores", "scored_at"),
+            f"raw__{kind}_scores_kpi_name_present": _set("kpi_name = null", "record_index = 1"),
+            f"raw__{kind}_scores_score_present": _set("score = null", "record_index = 1"),
+            f"raw__{kind}_scores_score_within_range": _set("score = 'nan'::double"),
+            f"raw__{kind}_scores_provenance_present": _set("provenance = null"),
+            f"raw__{kind}_scores_provenance_known": _set("provenance = 'guessed'"),
+        }.items()
+    },
     **{
         name: change
         for kind in MEASURED_KINDS

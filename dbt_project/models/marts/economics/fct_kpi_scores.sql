@@ -14,7 +14,7 @@ judged as (
 final as (
     select
         source_name,
-        concat(input_uri, ':', record_index) as kpi_score_id,
+        concat(source_name, ':', input_uri, ':', record_index) as kpi_score_id,
         kpi_name,
         use_case_id,
         use_case_version,

@@ -3,7 +3,10 @@
 with
 
 source as (
-    select * from {{ source('raw', 'raw_kpi_files__scores') }}
+    {%- for kind in ['kpi_files', 'kpi_query', 'kpi_api', 'manual_scores'] %}
+    select * from {{ source('raw', 'raw_' ~ kind ~ '__scores') }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 final as (
@@ -17,6 +20,7 @@ final as (
         input_uri,
         {{ json_object_of([
             'kpi_name', 'score', 'score_text', 'use_case_id', 'use_case_instance_id', 'scored_at', 'provenance',
+            'attributes_json',
         ]) }} as raw_content,
         record_index,
         cast(score as decimal(18, 6)) as score,

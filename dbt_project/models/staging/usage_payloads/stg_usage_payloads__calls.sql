@@ -18,7 +18,10 @@
 with
 
 source as (
-    select * from {{ source('raw', 'raw_usage_payloads__calls') }}
+    {%- for kind in ['usage_payloads', 'litellm_spend_logs', 'langfuse_observations'] %}
+    select * from {{ source('raw', 'raw_' ~ kind ~ '__calls') }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 -- What each dialect's counts mean is declared in `usage_dialects`.
@@ -152,7 +155,7 @@ final as (
         time_to_first_token_ms,
         is_call_success as is_success,
         coalesce(is_spillover, spillover_from_deployment_id is not null) as is_spillover,
-        true as is_usage_record,
+        coalesce(is_usage_record, true) as is_usage_record,
         event_at as called_at,
         landed_at,
         event_date
