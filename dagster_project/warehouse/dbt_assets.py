@@ -95,7 +95,7 @@ def folders(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[Folder]:
     paths = sorted({tuple(node["fqn"][1:3]) for node in models}, key=lambda path: (STAGES.index(path[0]), path[1]))
     selectors: dict[tuple[str, str], list[str]] = {}
     for stage, name in paths:
-        is_fed = stage != "staging" or name in parts
+        is_fed = stage != "staging" or not parts.isdisjoint(kinds_read(name))
         selectors.setdefault((stage, name if is_fed else _NOTHING_FED), []).append(f"fqn:tokenledger.{stage}.{name}")
     partitioned = {tuple(node["fqn"][1:3]) for node in models if node["config"]["meta"].get("is_partitioned")}
     for (stage, name), selected in selectors.items():
@@ -159,7 +159,7 @@ def _folder_assets(
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         window = run_window(context.run.tags, settings)
         if folder.stage == "staging":
-            for kind in kinds_read(folder):
+            for kind in kinds_read(folder.name):
                 _require_accepted(settings, kind)
         if folder.is_daily:
             with open_warehouse(settings) as con:
@@ -221,11 +221,11 @@ def _gate_run(context: dg.AssetExecutionContext, window: Window) -> GateRun:
     )
 
 
-def kinds_read(folder: Folder) -> list[str]:
+def kinds_read(folder_name: str) -> list[str]:
     """Give the kinds of source that a folder of staging models reads: those that it stages, or all of its feed."""
     connectors = discover()
     return sorted(
-        kind for kind, connector in connectors.items() if folder.name in {connector.staging_kind, connector.feed}
+        kind for kind, connector in connectors.items() if folder_name in {connector.staging_kind, connector.feed}
     )
 
 

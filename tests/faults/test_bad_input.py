@@ -391,7 +391,7 @@ def test_file_that_shrinks_to_bad_content_keeps_its_former_landing(tmp_path: Pat
 def test_record_too_long_for_memory_is_rejected_and_the_next_line_lands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("dagster_project.sources.otlp_files._LINE_LIMIT_BYTES", 2_000_000)
+    monkeypatch.setattr("dagster_project.sources.otlp_files.LINE_LIMIT_BYTES", 2_000_000)
     (tmp_path / "a.jsonl").write_bytes(b'{"a": "' + b"x" * 5_000_000 + b'"}\n' + _spans(SPAN))
     pulled = pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl"))
     assert (pulled.landing.rows_landed, pulled.reasons()) == (1, {0: "line_too_long"})

@@ -8,7 +8,7 @@ from dagster_project.settings import FormerSource, Settings
 from dagster_project.sources import discover
 from dagster_project.sources._connector import SourceOptions
 from dagster_project.sources.manual_scores import Entry, Journal
-from dagster_project.warehouse.dbt_assets import Folder, kinds_read
+from dagster_project.warehouse.dbt_assets import folders, kinds_read
 from dagster_project.warehouse.feeds import fed_kinds, fed_parts
 from dagster_project.warehouse.landing import LandingZone, pull_source
 from tests.integration.small_company import SmallCompany
@@ -79,5 +79,19 @@ def test_kind_that_may_be_empty_feeds_once_it_has_records(settings: Settings, tm
 
 
 def test_folder_of_models_reads_every_kind_that_it_stages():
-    folder = Folder("staging", "kpi_files", ("fqn:tokenledger.staging.kpi_files",), is_daily=False)
-    assert kinds_read(folder) == ["kpi_api", "kpi_files", "kpi_query", "manual_scores"]
+    assert kinds_read("kpi_files") == ["kpi_api", "kpi_files", "kpi_query", "manual_scores"]
+
+
+def test_folder_that_stages_a_configured_kind_has_an_op_of_its_own():
+    names = ("capacity", "kpi_files", "table_files", "usage_payloads")
+    models = {
+        name: {"resource_type": "model", "fqn": ["tokenledger", "staging", name, f"stg_{name}"], "config": {"meta": {}}}
+        for name in names
+    }
+    # Neither kind has a folder of its name, and neither has to have a record.
+    found = folders({"nodes": models}, frozenset({"azure_ptu", "manual_scores"}))
+    assert {folder.name: folder.selectors for folder in found if folder.stage == "staging"} == {
+        "capacity": ("fqn:tokenledger.staging.capacity",),
+        "kpi_files": ("fqn:tokenledger.staging.kpi_files",),
+        "without_source": ("fqn:tokenledger.staging.table_files", "fqn:tokenledger.staging.usage_payloads"),
+    }
