@@ -30,8 +30,9 @@ from dagster_project.sources._connector import (
     PullContext,
     Reject,
     SourceOptions,
+    StorageOptions,
 )
-from dagster_project.sources._files import file_input, open_bytes, text_lines
+from dagster_project.sources._files import inputs_at, open_bytes, text_lines
 from dagster_project.sources._reports import ResultError, pages_of
 from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
 
@@ -108,10 +109,12 @@ class CapacityOptions(SourceOptions):
 
     Attributes:
         path: The files.
+        storage: How their object store is reached.
         api: Where and since when to ask.
     """
 
     path: FilePatternField | None = None
+    storage: StorageOptions = Field(default={}, exclude=True)
     api: CapacityApiOptions | None = None
 
     @model_validator(mode="after")
@@ -294,8 +297,7 @@ class CapacitySource:
         unknown, *others = self.entities
         read = partial(page_batches, read=partial(self.find, options), unknown=unknown, others=tuple(others))
         if options.path is not None:
-            for input_uri, path in options.path.files():
-                yield file_input(path, input_uri, read)
+            yield from inputs_at(options.path, options.storage, context, read)
         if options.api is None:
             return
         with self.opened(options, context.now) as questions:

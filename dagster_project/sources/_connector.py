@@ -247,7 +247,16 @@ def _validate_file_pattern(value: object, info: ValidationInfo) -> object:
     )
 
 
+def _validate_local_pattern(value: object, info: ValidationInfo) -> object:
+    pattern = _validate_file_pattern(value, info)
+    if isinstance(pattern, ObjectPattern):
+        msg = "expected a path of this machine"
+        raise ValueError(msg)
+    return pattern
+
+
 FilePatternField = Annotated[FilePattern | ObjectPattern, BeforeValidator(_validate_file_pattern)]
+LocalPatternField = Annotated[FilePattern, BeforeValidator(_validate_local_pattern)]
 
 
 def _hidden(value: Any) -> Any:  # noqa: ANN401 - any option of any store

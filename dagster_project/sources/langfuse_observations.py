@@ -31,9 +31,10 @@ from dagster_project.sources._connector import (
     InputPull,
     PullContext,
     Secret,
+    StorageOptions,
     secret_origin,
 )
-from dagster_project.sources._files import UTF8_MARK, file_input, open_bytes
+from dagster_project.sources._files import UTF8_MARK, inputs_at, open_bytes
 from dagster_project.sources._tabular import Unreadable, json_lines, json_object
 from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
 from dagster_project.sources.usage_payloads import CALLS, Dialect, KnownCallsOptions, payload_batches
@@ -84,6 +85,7 @@ class LangfuseObservationsOptions(KnownCallsOptions):
 
     Attributes:
         path: Files of an export: JSON Lines, JSON, CSV or Parquet by their names.
+        storage: How their object store is reached.
         api: The API, instead of files.
     """
 
@@ -107,6 +109,7 @@ class LangfuseObservationsOptions(KnownCallsOptions):
     }
 
     path: FilePatternField | None = None
+    storage: StorageOptions = Field(default={}, exclude=True)
     api: LangfuseApi | None = None
 
     @model_validator(mode="after")
@@ -335,8 +338,9 @@ def _path(options: LangfuseApi) -> str:
 
 def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterator[InputPull]:
     if options.path is not None:
-        for input_uri, path in options.path.files():
-            yield file_input(path, input_uri, lambda file, uri: _batches(_observations(file, uri), uri, options))
+        yield from inputs_at(
+            options.path, options.storage, context, lambda file, uri: _batches(_observations(file, uri), uri, options)
+        )
     elif options.api is not None:
         reached, names = options.api, options.metadata_names()
 

@@ -23,8 +23,8 @@ from dagster_project.errors import ConfigurationError, PermanentSourceError
 from dagster_project.sources._connector import (
     Batch,
     Connector,
-    FilePatternField,
     InputPull,
+    LocalPatternField,
     PullContext,
     SourceOptions,
 )
@@ -46,7 +46,7 @@ class ManualScoresOptions(SourceOptions):
         path: The journal's folder.
     """
 
-    path: FilePatternField = Field(exclude=True)
+    path: LocalPatternField = Field(exclude=True)
 
     @property
     def folder(self) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from dagster_project.errors import ConfigurationError, PermanentSourceError
 from dagster_project.sources import discover
@@ -62,6 +63,11 @@ def test_an_entry_lands_as_a_score_with_who_entered_it_when_and_why(journal: Jou
     assert (audit["entry_id"], audit["entered_by"], audit["entered_at"], audit["reason"], audit["evidence"]) == (
         entry_id, "m.curie", "2026-11-20T12:00:00+00:00", "Phone survey", "TICKET-77",
     )  # fmt: skip
+
+
+def test_a_journal_is_on_this_machine():
+    with pytest.raises(ValidationError, match="expected a path of this machine"):
+        ManualScoresOptions.model_validate({"name": "manual", "kind": KIND, "path": "s3://bucket/scores"})
 
 
 def test_nothing_entered_yet_is_no_failure(tmp_path: Path):

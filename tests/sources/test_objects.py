@@ -76,6 +76,33 @@ def test_objects_are_inputs_named_by_their_address(tmp_path: Path, store: Store)
     assert [(item.rows_landed, item.rows_rejected) for item in landings if isinstance(item, Landing)] == [(3, 5)] * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "fixture", "options"),
+    [
+        ("langfuse_observations", "langfuse_observations/export.jsonl", {}),
+        ("prometheus_gpus", "prometheus_gpus/query_range.json", {"deployment_label": "namespace"}),
+        (
+            "inventory_files",
+            "inventory/instances.csv",
+            {
+                "format": "csv",
+                "columns": {"deployment_id": "pool", "instance_id": "instance", "starts_at": "launched"},
+                "constants": {"provider_name": "self_hosted", "model_id": "llama-3.3-70b-instruct"},
+            },
+        ),
+    ],
+)
+def test_an_object_says_what_the_same_file_says(
+    tmp_path: Path, store: Store, kind: str, fixture: str, options: dict[str, Any]
+):
+    store.put(fixture, (FIXTURES / fixture).read_bytes())
+    file = pull(tmp_path / "file", kind, path=str(FIXTURES / fixture), **options).landing
+    item = pull(tmp_path / "store", kind, path=f"s3://{BUCKET}/{fixture}", storage=store.storage, **options).landing
+    assert item.input_uri == f"s3://{BUCKET}/{fixture}"
+    assert file.rows_landed > 0
+    assert (item.rows_landed, item.rows_rejected) == (file.rows_landed, file.rows_rejected)
+
+
 def test_a_copy_does_not_stay(tmp_path: Path, store: Store):
     store.put("a.jsonl", TRACES)
     store.pull(tmp_path, f"s3://{BUCKET}/a.jsonl")
