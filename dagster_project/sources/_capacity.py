@@ -321,7 +321,7 @@ class CapacitySource:
             return None
         *_, window = days(context.now.date() - timedelta(days=1), context.now - timedelta(days=1))
         with self.opened(options, context.now) as questions:
-            pages = [next(iter(question.ask(window)), {}) for question in questions]
+            pages: list[Mapping[str, Any]] = [next(iter(question.ask(window)), {}) for question in questions]
             addresses = ", ".join(question.address for question in questions)
         try:
             count = sum(1 for page in pages if page for _ in self.find(options, page))

@@ -98,7 +98,7 @@ class AzurePtuOptions(CapacityOptions):
     @property
     def commitment_ids(self) -> frozenset[str]:
         """The commitments that it names."""
-        return frozenset({self.commitment_id} - {None})
+        return frozenset(filter(None, (self.commitment_id,)))
 
 
 METRIC = "AzureOpenAIProvisionedManagedUtilizationV2"

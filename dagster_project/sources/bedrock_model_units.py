@@ -116,7 +116,7 @@ class BedrockModelUnitsOptions(CapacityOptions):
     @property
     def commitment_ids(self) -> frozenset[str]:
         """The commitments that it names."""
-        return frozenset({self.commitment_id, *self.commitments.values()} - {None})
+        return frozenset(filter(None, (self.commitment_id, *self.commitments.values())))
 
 
 METRICS = {

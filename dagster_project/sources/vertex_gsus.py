@@ -72,7 +72,7 @@ class VertexGsusOptions(CapacityOptions):
     @property
     def commitment_ids(self) -> frozenset[str]:
         """The commitments that it names."""
-        return frozenset({self.commitment_id} - {None})
+        return frozenset(filter(None, (self.commitment_id,)))
 
 
 _PREFIX = "aiplatform.googleapis.com/publisher/online_serving/"
