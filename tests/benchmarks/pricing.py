@@ -132,11 +132,11 @@ def price_by_hand(folder: str) -> Mapping[str, Any]:
 
 
 def allocate_by_dbt(folder: str) -> Mapping[str, Any]:
-    """Build the ledger and what stands on it: capacity, the comparison with the bill, allocation."""
-    return price_by_dbt(folder, folders=_MONEY_FOLDERS)
+    """Build the ledger and what stands on it: capacity, the comparison with the bill, allocation; gates not counted."""
+    return price_by_dbt(folder, folders=_MONEY_FOLDERS, is_judged=False)
 
 
-def price_by_dbt(folder: str, folders: Sequence[str] = FOLDERS) -> Mapping[str, Any]:
+def price_by_dbt(folder: str, folders: Sequence[str] = FOLDERS, *, is_judged: bool = True) -> Mapping[str, Any]:
     """Build the ledger from the landed files; parsing the project and loading the seeds are not counted."""
     company = Company(Path(folder))
     settings = company.settings()
@@ -148,7 +148,7 @@ def price_by_dbt(folder: str, folders: Sequence[str] = FOLDERS) -> Mapping[str, 
     with open_warehouse(settings) as con:
         refresh_views(con, _LandedCalls(company, zone), connectors.values())
     variables = {**window_vars(BEFORE_ALL, AFTER_ALL), "calendar_start_date": settings.start_date.isoformat()}
-    without = _without(settings, project)
+    without = [*_without(settings, project), *([] if is_judged else ["resource_type:test"])]
     project.build(["resource_type:seed", "fqn:tokenledger.staging"], exclude=without, variables=variables)
     folder_s: dict[str, float] = {}
     node_s: dict[str, float] = defaultdict(float)
