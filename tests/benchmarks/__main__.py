@@ -176,15 +176,8 @@ def report_calculators(folder: Path, calls: int) -> None:
             f"hand-written SQL over {calls_name}: {by_hand_s:.1f} s, ratio {seconds / by_hand_s:.2f} (aim: at most 1.5)"
         )
     _say(f"rate cards    {sum(by_dbt.found['node_s'][name] for name in CARD_MODELS):6.1f} s")
-    is_same = (
-        len(
-            {
-                by_dbt.found["totals"],
-                *(alone.found[f"{name}totals"] for name in ("", "by_hand_", "normalised_by_hand_")),
-            }
-        )
-        == 1
-    )
+    names = ("totals", "by_hand_totals", "normalised_by_hand_totals")
+    is_same = all(alone.found[name] == by_dbt.found["totals"] for name in names)
     _say(f"same calls and costs, to the last digit: {'yes' if is_same else 'NO'}")
     ledger = {"whole ledger": calls / by_dbt.found["seconds"], "pricing alone": calls / seconds}
     for name, per_second in ledger.items():
