@@ -29,3 +29,5 @@ def test_key_that_stands_twice_in_reference_data_stops_the_build_before_what_rea
         ("mill-big", "mill-large", "Page 1"),
         ("mill-big", "mill-own", "Page 2"),
     ]
+    company.write_seed("seed_model_aliases", ["mill,mill-big,mill-large,Page 1"])
+    assert company.run().is_success
