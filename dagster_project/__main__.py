@@ -31,7 +31,7 @@ CHECKS = (
     ("ruff", "check"),
     ("ruff", "format", "--check"),
     ("mypy",),
-    ("sqlfluff", "lint", "--disable-progress-bar", "dbt_project/models", "sql"),
+    ("sqlfluff", "lint", "--disable-progress-bar", "--processes", "2", "dbt_project/models", "sql"),
     # Two workers, as many as the smallest machine has cores; a module's tests share the companies that it builds.
     ("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"),
 )

@@ -1,13 +1,16 @@
 """Companies that several packages of tests look at: each is built once per session and only read."""
 
+import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+from filelock import FileLock
 
 from dagster_project.demo.truths import Truths
 from dagster_project.progress import Progress
@@ -66,21 +69,45 @@ class NovaSpark:
         return query(self.settings.warehouse_path, sql, parameters)
 
 
-@pytest.fixture(scope="session")
-def novaspark(tmp_path_factory: pytest.TempPathFactory) -> NovaSpark:
-    """Three weeks of NovaSpark, 20,000 calls, run as `tokenledger run` does."""
-    folder = tmp_path_factory.mktemp("novaspark")
+def _once_per_session(
+    tmp_path_factory: pytest.TempPathFactory, name: str, run: Callable[[Path], tuple[RunOutcome, Progress]]
+) -> tuple[Path, RunOutcome, Progress]:
+    """Run a company in a folder that the session's worker processes share; whoever comes second finds it built."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    kept = folder / "outcome.pickle"
+    with FileLock(folder.with_suffix(".lock")):
+        if not kept.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            outcome, progress = run(folder)
+            kept.write_bytes(pickle.dumps((outcome, progress.steps)))
+        outcome, steps = pickle.loads(kept.read_bytes())  # noqa: S301 - written above
+    return folder, outcome, Progress(steps=steps)
+
+
+def _novaspark_settings(folder: Path) -> Settings:
+    config, state = folder / "novaspark.yaml", folder / "state"
+    return load_settings(config_path=config, state_dir=state, environ={})
+
+
+def _run_novaspark(folder: Path) -> tuple[RunOutcome, Progress]:
     text = DEFAULT_CONFIG_PATH.read_text(encoding="utf-8")
     lines = {
         "as_of:": "as_of: 2026-07-22T00:00:00Z",
         "demo:": f"demo: {{seed: 7, calls: {CALLS}, days: {DAYS}}}",
     }
     smaller = [lines.get(line.split(" ")[0], line) for line in text.splitlines()]
-    config = folder / "novaspark.yaml"
-    config.write_text("\n".join(smaller) + "\n", encoding="utf-8")
-    settings = load_settings(config_path=config, state_dir=folder / "state", environ={})
+    (folder / "novaspark.yaml").write_text("\n".join(smaller) + "\n", encoding="utf-8")
     progress = Progress()
-    outcome = run_main_job(settings, progress)
+    return run_main_job(_novaspark_settings(folder), progress), progress
+
+
+@pytest.fixture(scope="session")
+def novaspark(tmp_path_factory: pytest.TempPathFactory) -> NovaSpark:
+    """Three weeks of NovaSpark, 20,000 calls, run as `tokenledger run` does."""
+    folder, outcome, progress = _once_per_session(tmp_path_factory, "novaspark", _run_novaspark)
+    settings = _novaspark_settings(folder)
     truths = Truths.from_json((settings.feeds_dir / "truths.json").read_text(encoding="utf-8"))
     return NovaSpark(settings, truths, outcome, progress)
 
@@ -103,9 +130,13 @@ class FirstRun:
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
     """The small company, run as `tokenledger run` does."""
-    company = SmallCompany.found(tmp_path_factory.mktemp("small") / "company")
-    progress = Progress()
-    return FirstRun(company, company.run(progress), progress)
+
+    def run(folder: Path) -> tuple[RunOutcome, Progress]:
+        progress = Progress()
+        return SmallCompany.found(folder / "company").run(progress), progress
+
+    folder, outcome, progress = _once_per_session(tmp_path_factory, "small", run)
+    return FirstRun(SmallCompany(folder / "company"), outcome, progress)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d,e,f]`.
+"""Measure and report: `python -m tests.benchmarks [--calls N] [--only a,b,c,d,e,f,g]`.
 
 (a) landed calls to priced ledger, as a ratio to the shortest SQL that writes the same costs; (b) a whole run;
 (c) a day with ten times the history, as a ratio to the same day without; (d) a run with nothing to do, and with an
 empty day; (e) calls priced per second, against the calculators of litellm and genai-prices; (f) how fast traces land
-from files and from exporters. Each figure stands beside its aim; nothing passes or fails.
+from files and from exporters; (g) capacity and allocation of many commitments, as a ratio to the pricing of the same
+calls. Each figure stands beside its aim; nothing passes or fails.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tests.benchmarks.measure import Measurement, measure
 
 DAYS = 90
 MANY_MODELS, MANY_RATES = 5_000, 20_000
+MANY_COMMITMENTS = 200
 CARD_MODELS = (
     "int_pricing__rates",
     "int_pricing__model_matches",
@@ -51,9 +53,11 @@ _CONSOLE = Console(highlight=False, width=120)
 def main(arguments: Sequence[str]) -> None:
     """Run the chosen benchmarks one after the other."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--calls", type=int, default=10_000_000, help="calls of (a), (b) and (e); default 10 million")
+    parser.add_argument(
+        "--calls", type=int, default=10_000_000, help="calls of (a), (b), (e) and (g); default 10 million"
+    )
     parser.add_argument("--calls-per-day", type=int, default=CALLS_PER_DAY, help="calls of a day of (c)")
-    parser.add_argument("--only", default="a,b,c,d,e,f", help="which to run, comma-separated; default all")
+    parser.add_argument("--only", default="a,b,c,d,e,f,g", help="which to run, comma-separated; default all")
     parser.add_argument("--work-dir", type=Path, help="where to write; default a temporary folder that is deleted")
     options = parser.parse_args(arguments)
     benchmarks: dict[str, Callable[[Path], None]] = {
@@ -63,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
         "d": report_overhead,
         "e": lambda folder: report_calculators(folder, options.calls),
         "f": report_telemetry,
+        "g": lambda folder: report_capacity(folder, options.calls),
     }
     chosen = options.only.split(",")
     unknown = sorted(set(chosen) - set(benchmarks))
@@ -177,15 +182,8 @@ def report_calculators(folder: Path, calls: int) -> None:
             f"hand-written SQL over {calls_name}: {by_hand_s:.1f} s, ratio {seconds / by_hand_s:.2f} (aim: at most 1.5)"
         )
     _say(f"rate cards    {sum(by_dbt.found['node_s'][name] for name in CARD_MODELS):6.1f} s")
-    is_same = (
-        len(
-            {
-                by_dbt.found["totals"],
-                *(alone.found[f"{name}totals"] for name in ("", "by_hand_", "normalised_by_hand_")),
-            }
-        )
-        == 1
-    )
+    names = ("totals", "by_hand_totals", "normalised_by_hand_totals")
+    is_same = all(alone.found[name] == by_dbt.found["totals"] for name in names)
     _say(f"same calls and costs, to the last digit: {'yes' if is_same else 'NO'}")
     ledger = {"whole ledger": calls / by_dbt.found["seconds"], "pricing alone": calls / seconds}
     for name, per_second in ledger.items():
@@ -218,6 +216,22 @@ def report_telemetry(folder: Path) -> None:
         f"{received['bytes'] / _MB / received['seconds']:.1f} MB of protobuf per second, "
         f"{received['receiving_peak_bytes'] / _GIB:.2f} GiB with its {SENDER_COUNT} senders"
     )
+
+
+def report_capacity(folder: Path, calls: int) -> None:
+    """Report (g)."""
+    _title(f"(g) Capacity and allocation of {calls:,} calls, {MANY_COMMITMENTS} commitments, half of the calls on them")
+    where = {"folder": str(folder)}
+    measure(pricing.generate_landed, **where, calls=calls, days=DAYS, commitments=MANY_COMMITMENTS)
+    built = measure(pricing.allocate_by_dbt, **where)
+    folder_s: dict[str, float] = built.found["folder_s"]
+    pricing_s = sum(folder_s[name] for name in pricing.FOLDERS if name not in pricing.CAPACITY_FOLDERS)
+    _say(f"pricing       {pricing_s:6.1f} s; all {built.found['seconds']:.1f} s, {_gib(built)}")
+    for title, names in {"capacity": pricing.CAPACITY_FOLDERS, "allocation": pricing.ALLOCATION_FOLDERS}.items():
+        seconds = sum(folder_s[name] for name in names)
+        _say(f"{title:<13} {seconds:6.1f} s, ratio {seconds / pricing_s:.2f} (aim: at most 1 for both together)")
+    _largest("seconds per folder", folder_s)
+    _largest("seconds per model", built.found["node_s"])
 
 
 def _stage_seconds(run: Measurement) -> dict[str, float]:

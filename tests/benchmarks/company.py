@@ -148,8 +148,36 @@ class Company:
                 """
                 _copy(con, scores, self.folder / "scores" / f"{_date(day)}.parquet")
 
-    def land(self, *, calls: int, days: int, models: int = MODEL_COUNT) -> None:
+    def buy(self, commitments: int) -> None:
+        """Buy capacity: so many commitments of 100 units, each deployed for a model; half of the calls run there."""
+        models = [f"bench-model-{number % MODEL_COUNT:04d}" for number in range(commitments)]
+        year = f"{START_DATE}T00:00:00Z,2027-01-01T00:00:00Z"
+        rows = {
+            "seed_commitments.csv": [
+                f"bench-pool-{number:03d},bench,ptu,,,,,,PTU,100,1.00,,{year},Generated"
+                for number in range(commitments)
+            ],
+            "seed_deployments.csv": [
+                f"bench-ptu-{number:03d},bench-pool-{number:03d},bench,{model},,,,,100,{year},"
+                for number, model in enumerate(models)
+            ],
+            "seed_capacity_throughputs.csv": [
+                f"bench,PTU,{model},,30,0,4,1,1,60,{START_DATE},,Generated" for model in sorted(set(models))
+            ],
+            "seed_allocation_rules.csv": [
+                "idle_by_use,10,,,,,idle_capacity,driver,capacity_cost_usd,,,,,2026-01-01,,Generated",
+                "rest_evenly,20,,,,,,even,,use_case,,,,2026-01-01,,Generated",
+            ],
+        }
+        for name, lines in rows.items():
+            _write_seed(self.folder / "reference", name, lines)
+
+    def land(self, *, calls: int, days: int, models: int = MODEL_COUNT, commitments: int = 0) -> None:
         """Write calls in the landing schema, without a pull."""
+        deployed = {
+            "deployment_id": "case when hash(i, 8, day) % 2 = 0 then printf('bench-ptu-%03d', hash(i // 7, day) % "
+            f"model_count + model_count * (hash(i, 9, day) % {commitments // models})) end"
+        }
         landed = {
             "source_name": "'bench_calls'",
             "landed_at": f"timestamptz '{_date(days)} 00:00:00+00'",
@@ -163,7 +191,13 @@ class Company:
                 folder.mkdir(parents=True, exist_ok=True)
                 _copy(
                     con,
-                    _day_sql(day, calls // days, [*CALLS.schema.names], landed, models=models),
+                    _day_sql(
+                        day,
+                        calls // days,
+                        [name for name in CALLS.schema.names if name not in deployed or not commitments],
+                        {**landed, **(deployed if commitments else {})},
+                        models=models,
+                    ),
                     folder / "calls.parquet",
                 )
 
@@ -212,8 +246,12 @@ def _write_reference(folder: Path) -> None:
         "seed_value_constants.csv": [],
     }
     for name, lines in rows.items():
-        header = (DEFAULT_REFERENCE_DIR / name).read_text(encoding="utf-8").splitlines()[0]
-        (folder / name).write_text("\n".join([header, *lines, ""]), encoding="utf-8")
+        _write_seed(folder, name, lines)
+
+
+def _write_seed(folder: Path, name: str, lines: Sequence[str]) -> None:
+    header = (DEFAULT_REFERENCE_DIR / name).read_text(encoding="utf-8").splitlines()[0]
+    (folder / name).write_text("\n".join([header, *lines, ""]), encoding="utf-8")
 
 
 def _list_prices(models: int, rate_periods: int) -> Iterator[ListPrice]:

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ from tests.benchmarks.company import MODEL_COUNT, RATE_PERIODS, Company
 
 FOLDERS = (
     "intermediate.usage", "intermediate.capacity", "intermediate.pricing", "marts.core", "marts.cost",
+)  # fmt: skip
+CAPACITY_FOLDERS = ("intermediate.capacity", "marts.capacity")
+ALLOCATION_FOLDERS = ("intermediate.allocation", "marts.allocation")
+_MONEY_FOLDERS = (
+    *FOLDERS, "marts.capacity", "intermediate.value", "marts.economics", "intermediate.billing", "marts.billing",
+    "intermediate.allocation", "intermediate.reconciliation", "marts.reconciliation", "marts.allocation",
 )  # fmt: skip
 _MEMORY_LIMIT = "4GB"
 
@@ -92,12 +98,20 @@ class _LandedCalls:
 
 
 def generate_landed(
-    folder: str, calls: int, days: int, models: int = MODEL_COUNT, rate_periods: int = RATE_PERIODS
+    folder: str,
+    *,
+    calls: int,
+    days: int,
+    models: int = MODEL_COUNT,
+    rate_periods: int = RATE_PERIODS,
+    commitments: int = 0,
 ) -> Mapping[str, Any]:
-    """Make the company and its landed calls."""
+    """Make the company, what it bought, and its landed calls."""
     company = Company(Path(folder))
     company.found(days=days, models=models, rate_periods=rate_periods)
-    company.land(calls=calls, days=days, models=models)
+    if commitments:
+        company.buy(commitments)
+    company.land(calls=calls, days=days, models=models, commitments=commitments)
     return {"bytes": sum(path.stat().st_size for path in company.landed_dir.rglob("*.parquet"))}
 
 
@@ -117,7 +131,12 @@ def price_by_hand(folder: str) -> Mapping[str, Any]:
     return {"seconds": seconds, "totals": totals, "bytes": path.stat().st_size}
 
 
-def price_by_dbt(folder: str) -> Mapping[str, Any]:
+def allocate_by_dbt(folder: str) -> Mapping[str, Any]:
+    """Build the ledger and what stands on it: capacity, the comparison with the bill, allocation; gates not counted."""
+    return price_by_dbt(folder, folders=_MONEY_FOLDERS, is_judged=False)
+
+
+def price_by_dbt(folder: str, folders: Sequence[str] = FOLDERS, *, is_judged: bool = True) -> Mapping[str, Any]:
     """Build the ledger from the landed files; parsing the project and loading the seeds are not counted."""
     company = Company(Path(folder))
     settings = company.settings()
@@ -129,12 +148,12 @@ def price_by_dbt(folder: str) -> Mapping[str, Any]:
     with open_warehouse(settings) as con:
         refresh_views(con, _LandedCalls(company, zone), connectors.values())
     variables = {**window_vars(BEFORE_ALL, AFTER_ALL), "calendar_start_date": settings.start_date.isoformat()}
-    without = _without(settings, project)
+    without = [*_without(settings, project), *([] if is_judged else ["resource_type:test"])]
     project.build(["resource_type:seed", "fqn:tokenledger.staging"], exclude=without, variables=variables)
     folder_s: dict[str, float] = {}
     node_s: dict[str, float] = defaultdict(float)
     started = time.perf_counter()
-    for name in FOLDERS:
+    for name in folders:
         begun = time.perf_counter()
         nodes = project.build([f"fqn:tokenledger.{name}"], exclude=without, variables=variables)
         folder_s[name] = time.perf_counter() - begun
