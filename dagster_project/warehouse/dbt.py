@@ -383,7 +383,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _part(manifest: Any, selectors: Sequence[str], left_out_tags: frozenset[str]) -> Any:  # noqa: ANN401 - as above
-    """Give the manifest of some folders: their nodes, the tests that look at them, what these read, without parents."""
+    """Give the manifest of some folders: their nodes, the tests of these, what they read, without parents.
+
+    A test that looks at models of several folders runs with the one that it judges, when all of them are built.
+    """
     from dbt.artifacts.resources import DependsOn  # noqa: PLC0415 - as above
     from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 - as above
 
@@ -396,9 +399,7 @@ def _part(manifest: Any, selectors: Sequence[str], left_out_tags: frozenset[str]
         unique_id: node
         for unique_id, node in manifest.nodes.items()
         if unique_id in members
-        or (
-            node.resource_type == "test" and members & set(node.depends_on_nodes) and not left_out_tags & set(node.tags)
-        )
+        or (node.resource_type == "test" and node.attached_node in members and not left_out_tags & set(node.tags))
     }
     sources = {}
     for unique_id in sorted({parent for node in nodes.values() for parent in node.depends_on_nodes} - nodes.keys()):

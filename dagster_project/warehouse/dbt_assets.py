@@ -269,7 +269,7 @@ def _judged(
 ) -> tuple[str, GateResult]:
     """Give the model that a test judged and the judgement as a gate result."""
     node = manifest["nodes"][result.unique_id]
-    subject = _subject(manifest, node)
+    subject = str(node["attached_node"])
     evaluated = _evaluated_count(con, manifest["nodes"][subject], node, run)
     violations = result.failures if result.failures is not None else max(evaluated, 1)
     sample: list[dict[str, object]] = [{"message": result.message}] if not result.is_ok else []
@@ -329,13 +329,6 @@ def _evaluated_count(
             {"first": run.window_start_date, "last": run.window_end_date},
         ).fetchall()
     return max(int(count), 1) if arguments.get("is_empty_allowed") else int(count)
-
-
-def _subject(manifest: Mapping[str, Any], test: Mapping[str, Any]) -> str:
-    attached = test.get("attached_node")
-    if attached:
-        return str(attached)
-    return next(name for name in test["depends_on"]["nodes"] if name in manifest["nodes"])
 
 
 def tags_without_subject(manifest: Mapping[str, Any], parts: frozenset[str]) -> list[str]:
