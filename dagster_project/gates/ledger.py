@@ -217,6 +217,19 @@ LEDGER_GATES: tuple[LedgerGate, ...] = (
     LedgerGate(
         gate=Gate(
             stage="marts",
+            subject="rpt_daily_reconciliation",
+            aspect="amounts",
+            predicate="reconciled",
+            rule="Per account and day, the steps are the usage report's units and the cost report's lines and amount.",
+            why="A difference that is left out is one that nobody explains.",
+            tool="sql",
+        ),
+        asset_key="rpt_daily_reconciliation",
+        needs="usage",
+    ),
+    LedgerGate(
+        gate=Gate(
+            stage="marts",
             subject="fct_period_charges",
             aspect="amounts",
             predicate="reconciled",

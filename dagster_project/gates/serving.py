@@ -169,6 +169,31 @@ def _usage(start_date: date, end_date: date) -> tuple[Suite, ...]:
             day_column="event_date",
         ),
         _suite(
+            "rpt_daily_reconciliation",
+            _specs.unique(
+                (
+                    "layer_type",
+                    "provider_name",
+                    "billing_account_id",
+                    "event_date",
+                    "component_name",
+                    "model_id",
+                    "service_tier",
+                    "unit_kind_type",
+                    "cause_type",
+                ),
+                aspect="grain",
+                why="A repeated step is a difference that is explained twice.",
+            ),
+            _specs.violations(
+                "difference_usd is distinct from reported_cost_usd - compared_cost_usd",
+                aspect="difference_usd",
+                predicate="reconciled",
+                rule="difference_usd is exactly reported minus compared cost.",
+                why="A difference is judged by what it is of.",
+            ),
+        ),
+        _suite(
             "dim_models",
             _filled(),
             _specs.unique(

@@ -205,6 +205,22 @@ EXPORT_TABLES: tuple[ExportTable, ...] = (
         """,
     ),
     ExportTable(
+        name="daily_reconciliation",
+        depends_on_other_months=True,
+        description="One row per day and step from the calls to a provider's usage report, and on to its cost report.",
+        sql="""
+            select
+                event_date, provider_name, billing_account_id, layer_type, component_name, model_id, service_tier,
+                unit_kind_type, status_type, cause_type, line_count, quantity_units, usd_per_unit, compared_cost_usd,
+                reported_cost_usd, difference_usd
+            from marts.rpt_daily_reconciliation
+            where event_date >= $start_date and event_date < $end_date
+            order by
+                event_date, provider_name, billing_account_id, layer_type, component_name, model_id, service_tier,
+                unit_kind_type, cause_type
+        """,
+    ),
+    ExportTable(
         name="showback",
         depends_on_other_months=True,
         statement_column="team_name",

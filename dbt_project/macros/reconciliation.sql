@@ -120,3 +120,35 @@
             else 'other_service'
         end
 {%- endmacro %}
+
+{#- A line of a provider's cost report that is of one UTC day, with an amount in USD. -#}
+{% macro is_line_of_daily_report() -%}
+    document_type = 'cost_report'
+        and billed_cost_usd is not null
+        and charge_period_end_at <= charge_period_start_at + interval '1' day
+{%- endmacro %}
+
+{#- What the calls of several keys used and cost. -#}
+{% macro summed_calls() -%}
+    {% for column in [
+        'called_units', 'provisioned_units', 'unpriced_units', 'free_units', 'list_cost_usd', 'free_usd',
+        'effective_cost_usd',
+    ] -%}
+    sum({{ column }}) as {{ column }},
+        {% endfor -%}
+    min(min_usd_per_unit) as min_usd_per_unit,
+        max(max_usd_per_unit) as max_usd_per_unit
+{%- endmacro %}
+
+{#- What the calls of a day paid for a unit: the one price that all of them had, else the mean. -#}
+{% macro price_of_day(prefix='') -%}
+    case
+            when {{ prefix }}min_usd_per_unit = {{ prefix }}max_usd_per_unit and {{ prefix }}unpriced_units = 0
+                then {{ prefix }}min_usd_per_unit
+            else {{ usd_per_unit(
+                prefix ~ 'effective_cost_usd',
+                prefix ~ 'called_units - ' ~ prefix ~ 'provisioned_units - ' ~ prefix ~ 'unpriced_units - '
+                    ~ prefix ~ 'free_units'
+            ) }}
+        end
+{%- endmacro %}

@@ -346,13 +346,14 @@ def _observe(company: SmallCompany, kind: str, entity_name: str, rows: list[dict
 
 
 @pytest.mark.parametrize(
-    ("kind", "entity", "rows", "gate", "shown"),
+    ("kind", "entity", "rows", "gate", "status", "shown"),
     [
         (
             "prometheus_gpus",
             "measurements",
             [MEASURED, {**MEASURED, "deployment_id": None, "record_index": 1}],
             "staging__stg_capacity_measurements_identity_present",
+            "fail",
             ("deployment_id, instance_id", (None, "gpu-0")),
         ),
         (
@@ -360,6 +361,7 @@ def _observe(company: SmallCompany, kind: str, entity_name: str, rows: list[dict
             "measurements",
             [MEASURED, {**MEASURED, "instance_id": "gpu-1", "utilization_percent": 140.0}],
             "staging__stg_capacity_measurements_measure_within_range",
+            "warn",
             ("instance_id, utilization_share", ("gpu-1", "1.4")),
         ),
         (
@@ -367,6 +369,7 @@ def _observe(company: SmallCompany, kind: str, entity_name: str, rows: list[dict
             "deployments",
             [HELD, {**HELD, "instance_id": "i-1", "allocated_units": -1}],
             "staging__stg_capacity_deployments_units_within_range",
+            "warn",
             ("instance_id, allocated_units", ("i-1", "-1")),
         ),
         (
@@ -374,6 +377,7 @@ def _observe(company: SmallCompany, kind: str, entity_name: str, rows: list[dict
             "deployments",
             [HELD, {**HELD, "deployment_id": "twice"}, {**HELD, "deployment_id": "twice", "source_name": "other"}],
             "intermediate__int_capacity_deployments_source_unique",
+            "fail",
             ("deployment_id", ("twice",)),
         ),
     ],
@@ -384,6 +388,7 @@ def test_gate_shows_an_observation_that_cannot_hold(  # noqa: PLR0917 - one row 
     entity: str,
     rows: list[dict[str, object]],
     gate: str,
+    status: str,
     shown: tuple[str, tuple[str | None, ...]],
 ):
     company = SmallCompany.found(tmp_path / "company")
@@ -397,7 +402,7 @@ def test_gate_shows_an_observation_that_cannot_hold(  # noqa: PLR0917 - one row 
         exclude=["resource_type:test", "resource_type:unit_test"],
     )
     [judged] = project.build([gate], command="test")
-    assert (judged.name, judged.status) == (gate, "fail")
+    assert (judged.name, judged.status) == (gate, status)
     columns, row = shown
     assert company.warehouse_rows(f"select {columns} from ({judged.compiled_sql}) order by all") == [row]
 

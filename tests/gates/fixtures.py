@@ -279,6 +279,14 @@ TABLES: dict[str, str] = {
         {_nulls("varchar", "billing_account_id", "bom_layer_type", "model_id", "service_tier", "unit_kind_type")},
         {_nulls("varchar", "commitment_id", "tagged_use_case_id", "tagged_team_name", "cause_type", "evidence")}
     """),
+    "marts.rpt_daily_reconciliation": _two_rows("""
+        'usage_report_to_cost_report' as layer_type, 'openai' as provider_name, 'acct' as billing_account_id,
+        date '2026-07-01' as event_date, 'calls' as component_name, 'gpt' as model_id, 'standard' as service_tier,
+        case position when 0 then 'input' else 'output' end as unit_kind_type, cast(null as varchar) as cause_type,
+        case position when 0 then cast(0.5 as decimal(38, 18)) end as compared_cost_usd,
+        case position when 0 then cast(0.75 as decimal(38, 18)) end as reported_cost_usd,
+        case position when 0 then cast(0.25 as decimal(38, 18)) end as difference_usd
+    """),
     "marts.rpt_billing_periods": _two_rows("""
         'openai' as provider_name, cast(null as varchar) as billing_account_id,
         cast(date '2026-07-01' + to_months(cast(position as integer)) as date) as billing_period_start_date,
@@ -674,6 +682,8 @@ FAILURES: dict[str, str] = {
     "serving__rpt_reconciliation_not_empty": _EMPTIED,
     "serving__rpt_reconciliation_grain_unique": _DOUBLED,
     "serving__rpt_reconciliation_difference_usd_reconciled": _set("difference_usd = 386559.99"),
+    "serving__rpt_daily_reconciliation_grain_unique": _DOUBLED,
+    "serving__rpt_daily_reconciliation_difference_usd_reconciled": _set("difference_usd = 0.24"),
     "serving__rpt_billing_periods_not_empty": _EMPTIED,
     "serving__rpt_billing_periods_grain_unique": _DOUBLED,
     "serving__rpt_billing_periods_status_type_known": _set("status_type = 'closed'"),

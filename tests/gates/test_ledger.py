@@ -33,6 +33,7 @@ RECONCILIATION = "marts__fct_period_charges_amounts_reconciled"
 SPILLOVER = "marts__fct_capacity_hours_spillover_conserved"
 INVOICES = "marts__fct_invoice_lines_amounts_conserved"
 CONVERSION = "marts__fct_invoice_lines_conversion_reconciled"
+DAYS = "marts__rpt_daily_reconciliation_amounts_reconciled"
 REPORTS = "marts__fct_provider_usage_units_conserved"
 FOCUS_USAGE = "marts__focus_cost_and_usage_usage_conserved"
 FOCUS_LINES = "marts__focus_cost_and_usage_lines_reconciled"
@@ -248,6 +249,34 @@ LEDGER = """
         ('line', timestamptz '2026-07-01 00:00:00+00', 'july', 'tax', 0.02022672899, 0.02022672899),
         ('cause', timestamptz '2026-07-01 00:00:00+00', null, null, 0, -63.506)
     ) as t (x_ChargeOrigin, ChargePeriodStart, InvoiceId, InvoiceDetailId, BilledCost, EffectiveCost);
+
+    -- The provider's reports of a day: 2,007 units, of which calls show 2,000, and 0.30 for calls of 0.254. Bought
+    -- capacity and what is charged by the month are not compared by day.
+    alter table marts.fct_provider_usage add column provider_name varchar default 'openai';
+    alter table marts.fct_provider_usage add column billing_account_id varchar default 'acme';
+    alter table marts.fct_invoice_lines add column driver_type varchar default 'calls';
+    alter table marts.fct_invoice_lines
+        add column charge_period_end_at timestamptz default timestamptz '2026-08-01 00:00:00+00';
+    insert into marts.fct_invoice_lines by name
+    select 'cost_report' as source_name, 'USD' as billing_currency_code, amount as billed_cost_in_billing_currency,
+        amount as billed_cost_usd, false as is_bill, timestamptz '2026-07-01 00:00:00+00' as charge_period_start_at,
+        timestamptz '2026-07-01 00:00:00+00' + to_days(days) as charge_period_end_at, 'openai' as provider_name,
+        'acme' as billing_account_id, date '2026-07-01' as billing_period_start_date, 'cost_report' as document_type,
+        driver as driver_type
+    from (values (0.3, 'calls', 1), (110, 'commitment', 1), (9, 'calls', 31)) as t (amount, driver, days);
+    insert into ops.landing_files values ('invoices', 'cost_report', date '2026-07-01', 3);
+    insert into intermediate.int_billing__lines_delivered
+    select source_name, billing_currency_code, billed_cost_usd
+    from marts.fct_invoice_lines where document_type = 'cost_report';
+    insert into intermediate.int_billing__lines_classified
+    select *, null from intermediate.int_billing__lines_delivered where source_name = 'cost_report';
+    create table marts.rpt_daily_reconciliation as
+    select 'openai' as provider_name, 'acme' as billing_account_id, date '2026-07-01' as event_date, *
+    from (values
+        ('calls_to_usage_report', null, 2000, 0, 0.254), ('calls_to_usage_report', 'missing_telemetry', 7, 0, 0.04),
+        ('usage_report_to_cost_report', null, 2007, 1, 0.294),
+        ('usage_report_to_cost_report', 'price_difference', 2007, 0, 0.006)
+    ) as t (layer_type, cause_type, quantity_units, line_count, reported_cost_usd);
 """
 
 # Per gate, what breaks the ledger, and how many things then do not balance (a day and the window as a whole are two).
@@ -329,13 +358,13 @@ BREACHES: list[tuple[str, str, int]] = [
     (SPILLOVER, "delete from intermediate.int_capacity__call_work where call_id = 'c-1'", 2),
     (SPILLOVER, "insert into intermediate.int_usage__calls values (date '2026-07-02', true)", 2),
     (SPILLOVER, "update marts.fct_capacity_hours set event_date = date '2026-07-02' where spillover_call_count = 2", 2),
-    (INVOICES, "update marts.fct_invoice_lines set billed_cost_usd = 20.49 where billed_cost_usd > 1", 1),
-    (INVOICES, "delete from marts.fct_invoice_lines where billed_cost_usd < 1", 1),
+    (INVOICES, "update marts.fct_invoice_lines set billed_cost_usd = 20.49 where billed_cost_usd = 20.5", 1),
+    (INVOICES, "delete from marts.fct_invoice_lines where billed_cost_usd = 0.02022672899", 1),
     (INVOICES, "delete from marts.fct_invoice_lines where billing_currency_code = 'EUR'", 1),
-    (INVOICES, "update marts.fct_invoice_lines set source_name = 'nobody' where billed_cost_usd > 1", 2),
+    (INVOICES, "update marts.fct_invoice_lines set source_name = 'nobody' where billed_cost_usd = 20.5", 2),
     (INVOICES, "delete from intermediate.int_billing__lines_rejected", 1),
     (INVOICES, "update intermediate.int_billing__lines_rejected set billed_cost_in_billing_currency = 19.49", 1),
-    (CONVERSION, "update marts.fct_invoice_lines set billed_cost_usd = 20.50002 where billed_cost_usd > 1", 1),
+    (CONVERSION, "update marts.fct_invoice_lines set billed_cost_usd = 20.50002 where billed_cost_usd = 20.5", 1),
     # A rate that began by then, and a line that is not converted.
     (CONVERSION, "update reference.seed_exchange_rates set valid_from_date = date '2026-07-01'", 1),
     # 7 EUR at 1.08 are 7.56; at the rate of the day before they would have been something else.
@@ -378,6 +407,14 @@ BREACHES: list[tuple[str, str, int]] = [
     (FOCUS_BILLS, "delete from marts.focus_cost_and_usage where x_ChargeOrigin = 'cause'", 1),
     (FOCUS_BILLS, "update marts.focus_cost_and_usage set EffectiveCost = 0.255 where EffectiveCost = 0.254", 1),
     (FOCUS_BILLS, "update marts.focus_cost_and_usage set BillingAccountId = 'other'", 1),
+    # The day, and every provider.
+    (DAYS, "delete from marts.rpt_daily_reconciliation where cause_type = 'missing_telemetry'", 2),
+    (DAYS, "delete from marts.rpt_daily_reconciliation where cause_type = 'price_difference'", 2),
+    (DAYS, "update marts.rpt_daily_reconciliation set line_count = 1", 2),
+    # Neither day is the other's.
+    (DAYS, "update marts.rpt_daily_reconciliation set event_date = date '2026-07-02'", 2),
+    (DAYS, "delete from marts.fct_provider_usage", 2),
+    (DAYS, "delete from marts.fct_invoice_lines where driver_type = 'calls'", 2),
 ]
 
 

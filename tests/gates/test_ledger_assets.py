@@ -56,6 +56,7 @@ def test_company_with_every_part_has_every_gate(settings: Settings):
                 "marts__focus_cost_and_usage_usage_conserved",
                 "marts__fct_cost_allocations_costs_conserved",
                 "marts__rpt_reported_costs_costs_conserved",
+                "marts__rpt_daily_reconciliation_amounts_reconciled",
             },
         ),
     ],

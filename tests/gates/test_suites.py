@@ -150,6 +150,7 @@ def test_serving_suites_are_those_of_the_configured_parts():
         "publication",
         "fct_calls",
         "rpt_daily_spend",
+        "rpt_daily_reconciliation",
         "dim_models",
     ]
     assert len(SERVING_SUITES) > len(chosen)

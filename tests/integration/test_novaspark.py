@@ -1,7 +1,7 @@
 """The published tables recover every truth that is planted in the demo company's feeds."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -653,6 +653,27 @@ def test_every_record_of_usage_agrees_with_the_others_but_for_the_workbench(nova
         where layer_type = 'cost_report_to_invoice' and cause_type = 'workbench_use' order by 1
         """
     ) == [("calls", -workbench.amount_usd), ("other", workbench.amount_usd)]
+
+
+def test_every_day_agrees_with_the_providers_reports_but_for_what_is_planted(novaspark: NovaSpark):
+    """Calls, usage report and cost report, by day: use by hand, calls before midnight, storage; to the last digit."""
+    found = novaspark.rows(
+        """
+        select layer_type, cause_type, event_date, unit_kind_type, sum(cast(quantity_units as bigint)),
+            sum(difference_usd)
+        from marts.rpt_daily_reconciliation where cause_type is not null group by all
+        """
+    )
+    workbench, late = novaspark.truths.workbench, novaspark.truths.late_usage
+    units = {row[1:4]: row[4] for row in found if row[0] == "calls_to_usage_report"}
+    assert units == {
+        **{("workbench_use", workbench.day, kind): count for kind, count in workbench.units_by_kind.items()},
+        **{("late_usage", late.day, kind): -count for kind, count in late.units_by_kind.items() if count},
+        **{("late_usage", late.reported_day, kind): count for kind, count in late.units_by_kind.items() if count},
+    }
+    assert sum(row[5] for row in found if row[1] == "workbench_use") == workbench.amount_usd
+    of_costs = [row[1:] for row in found if row[0] == "usage_report_to_cost_report"]
+    assert of_costs == [("other_service", date(2026, 7, 1), None, None, Decimal("96.30"))]
 
 
 # ---- providers' reports

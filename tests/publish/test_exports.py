@@ -74,6 +74,14 @@ SERVING_SQL = """
             cast(null as decimal(28, 3)) as quantity_units, cast(null as decimal(38, 15)) as usd_per_unit,
             cast(0 as decimal(38, 18)) as compared_cost_usd, cast(386560 as decimal(38, 18)) as billed_cost_usd,
             cast(386560 as decimal(38, 18)) as difference_usd, cast(null as varchar) as evidence;
+    create table marts.rpt_daily_reconciliation as
+        select date '2026-09-30' as event_date, 'openai' as provider_name, 'acct' as billing_account_id,
+            'usage_report_to_cost_report' as layer_type, 'calls' as component_name, 'gpt' as model_id,
+            'standard' as service_tier, 'input' as unit_kind_type, 'explained' as status_type,
+            'price_difference' as cause_type, cast(0 as bigint) as line_count,
+            cast(1000 as decimal(28, 3)) as quantity_units, cast(0.000002 as decimal(38, 15)) as usd_per_unit,
+            cast(0 as decimal(38, 18)) as compared_cost_usd, cast(0.5 as decimal(38, 18)) as reported_cost_usd,
+            cast(0.5 as decimal(38, 18)) as difference_usd;
     create table marts.rpt_billing_periods as
         select date '2026-09-01' as billing_period_start_date, date '2026-10-01' as billing_period_end_date,
             'openai' as provider_name, 'acct' as billing_account_id, 'invoice' as document_type,
