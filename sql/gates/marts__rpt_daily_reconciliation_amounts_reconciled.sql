@@ -33,9 +33,11 @@ steps as (
         provider_name,
         coalesce(billing_account_id, '') as billing_account_id,
         event_date,
-        coalesce(sum(quantity_units) filter (layer_type = 'calls_to_usage_report'), 0) as quantity_units,
-        coalesce(sum(line_count), 0) as line_count,
-        coalesce(sum(reported_cost_usd) filter (layer_type <> 'calls_to_usage_report'), 0) as reported_cost_usd
+        sum(case when layer_type = 'calls_to_usage_report' then quantity_units else 0 end) as quantity_units,
+        sum(line_count) as line_count,
+        coalesce(
+            sum(case when layer_type <> 'calls_to_usage_report' then reported_cost_usd end), 0
+        ) as reported_cost_usd
     from marts.rpt_daily_reconciliation
     group by all
 ),

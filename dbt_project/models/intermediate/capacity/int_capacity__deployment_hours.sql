@@ -53,7 +53,8 @@ telemetry as (
     group by deployment_id, hour_at
 ),
 
--- Where a provider counts tokens instead, they are weighed as those of calls are; one that it weighs itself counts as it is.
+-- Where a provider counts tokens instead, they are weighed as those of calls are; those that it weighs itself count as
+-- they are.
 counted as (
     select
         measurements.deployment_id,

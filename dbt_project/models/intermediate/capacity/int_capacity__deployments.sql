@@ -7,12 +7,16 @@ stated as (
     select * from {{ ref('seed_deployments') }}
 ),
 
+known as (
+    select distinct deployment_id
+    from stated
+),
+
 -- What the company states itself goes before what is observed.
 observed as (
     select observations.*
     from {{ ref('stg_capacity__deployments') }} as observations
-    left join (select distinct deployment_id from stated) as known
-        on observations.deployment_id = known.deployment_id
+    left join known on observations.deployment_id = known.deployment_id
     where
         observations.reject_reason is null
         and known.deployment_id is null
@@ -112,20 +116,29 @@ summed as (
 ),
 
 -- One period as long as nothing changes, however often it was observed.
+following as (
+    select
+        *,
+        {%- for term in ['allocated_units'] + terms %}
+        lag({{ term }}) over (partition by deployment_id, commitment_id order by starts_at) as former_{{ term }},
+        {%- endfor %}
+        lag(ends_at) over (partition by deployment_id, commitment_id order by starts_at) as former_ends_at
+    from summed
+),
+
 compared as (
     select
         *,
         case
             when
-                lag(ends_at) over (partition by deployment_id, commitment_id order by starts_at) = starts_at
+                former_ends_at = starts_at
                 {%- for term in ['allocated_units'] + terms %}
-                and lag({{ term }}) over (partition by deployment_id, commitment_id order by starts_at)
-                is not distinct from {{ term }}
+                and ({{ term }} is not distinct from former_{{ term }})
                 {%- endfor %}
                 then 0
             else 1
         end as is_change
-    from summed
+    from following
 ),
 
 numbered as (

@@ -1,6 +1,6 @@
-{%- set day = ['provider_name', 'billing_account_id', 'event_date'] -%}
+{%- set day_columns = ['provider_name', 'billing_account_id', 'event_date'] -%}
 {%- set compared = compared_columns() -%}
-{%- set keys = day + compared -%}
+{%- set keys = day_columns + compared -%}
 {%- set figures = [
     'line_count', 'compared_units', 'reported_units', 'workbench_units', 'unpriced_units', 'uncosted_units',
     'usd_per_unit', 'compared_cost_usd', 'reported_cost_usd', 'free_usd', 'discount_usd', 'rounding_usd',
@@ -53,7 +53,7 @@ reported_days as (
             cast(null as date) as usage_date,
             event_date as cost_date
         from cost_lines
-    ) as days
+    ) as dates
     group by provider_name, billing_account_id
 ),
 
@@ -107,19 +107,19 @@ calls_of_usage_days as (
 ),
 
 covered_calls as (
-    {{ covered_by('calls_of_usage_days', 'usage_keys', day) }}
+    {{ covered_by('calls_of_usage_days', 'usage_keys', day_columns) }}
 ),
 
 calls_by_usage as (
     select
-        {{ day | join(', ') }},
+        {{ day_columns | join(', ') }},
         {% for column in compared -%}
         key_{{ column }} as {{ column }},
         {% endfor -%}
         {{ summed_calls() }}
     from covered_calls
     group by
-        {{ listed(day) }},
+        {{ listed(day_columns) }},
         {{ listed(compared, 'key_') }}
 ),
 
@@ -209,12 +209,12 @@ cost_keys as (
 ),
 
 covered_use as (
-    {{ covered_by('used_of_cost_days', 'cost_keys', day) }}
+    {{ covered_by('used_of_cost_days', 'cost_keys', day_columns) }}
 ),
 
 use_by_cost as (
     select
-        {{ day | join(', ') }},
+        {{ day_columns | join(', ') }},
         {% for column in compared -%}
         key_{{ column }} as {{ column }},
         {% endfor -%}
@@ -228,7 +228,7 @@ use_by_cost as (
         sum(discount_usd) as discount_usd
     from covered_use
     group by
-        {{ listed(day) }},
+        {{ listed(day_columns) }},
         {{ listed(compared, 'key_') }}
 ),
 
@@ -251,7 +251,7 @@ other_keys as (
 
 cost_tiers as (
     select distinct
-        {{ day | join(', ') }},
+        {{ day_columns | join(', ') }},
         service_tier
     from cost_keys
 ),
@@ -291,10 +291,10 @@ costs as (
         and cost_tiers.provider_name is null as is_tier_absent,
         {{ listed(figures, 'costs_compared.') }}
     from costs_compared
-    left join cost_tiers on {{ same_values('costs_compared', 'cost_tiers', day + ['service_tier']) }}
+    left join cost_tiers on {{ same_values('costs_compared', 'cost_tiers', day_columns + ['service_tier']) }}
     union all
     select
-        {{ day | join(', ') }},
+        {{ day_columns | join(', ') }},
         {% for column in compared -%}
         cast(null as varchar) as {{ column }},
         {% endfor -%}
@@ -303,13 +303,18 @@ costs as (
         false as is_compared,
         true as is_reported,
         false as is_tier_absent,
-        {% for column in figures -%}
-        {{ column if column in ['line_count', 'reported_cost_usd']
-            else smallest_rounding_usd() ~ ' as rounding_usd' if column == 'rounding_usd'
-            else 'null as ' ~ column if column in ['reported_units', 'usd_per_unit', 'compared_cost_usd']
-            else '0 as ' ~ column
-        }}{{ ',\n        ' if not loop.last }}
-        {%- endfor %}
+        line_count,
+        0 as compared_units,
+        null as reported_units,
+        0 as workbench_units,
+        0 as unpriced_units,
+        0 as uncosted_units,
+        null as usd_per_unit,
+        null as compared_cost_usd,
+        reported_cost_usd,
+        0 as free_usd,
+        0 as discount_usd,
+        {{ smallest_rounding_usd() }} as rounding_usd
     from other_keys
 ),
 
@@ -361,10 +366,10 @@ final as (
         {%- for column in figures if column.endswith('_units') %}
         cast({{ column }} as decimal(28, 3)) as {{ column }},
         {%- endfor %}
-        cast(usd_per_unit as decimal(38, 15)) as usd_per_unit,
         {%- for column in figures if column.endswith('_usd') %}
-        cast({{ column }} as decimal(38, 18)) as {{ column }}{{ ',' if not loop.last }}
+        cast({{ column }} as decimal(38, 18)) as {{ column }},
         {%- endfor %}
+        cast(usd_per_unit as decimal(38, 15)) as usd_per_unit
     from layers
 )
 
