@@ -71,8 +71,15 @@ _PUBLICATION = Suite(
 )
 
 
-def _suite(subject: str, *specs: ExpectationSpec, day_column: str | None = None) -> Suite:
-    return Suite(stage="serving", subject=subject, relation=f"marts.{subject}", specs=specs, day_column=day_column)
+def _suite(subject: str, *specs: ExpectationSpec, day_column: str | None = None, may_be_empty: bool = False) -> Suite:
+    return Suite(
+        stage="serving",
+        subject=subject,
+        relation=f"marts.{subject}",
+        specs=specs,
+        day_column=day_column,
+        may_be_empty=may_be_empty,
+    )
 
 
 def _filled() -> ExpectationSpec:
@@ -192,6 +199,7 @@ def _usage(start_date: date, end_date: date) -> tuple[Suite, ...]:
                 rule="difference_usd is exactly reported minus compared cost.",
                 why="A difference is judged by what it is of.",
             ),
+            may_be_empty=True,
         ),
         _suite(
             "dim_models",

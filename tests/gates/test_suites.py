@@ -92,6 +92,7 @@ def test_suites_of_what_may_be_empty_pass_without_a_row_and_still_judge_the_colu
         for suite in suites:
             con.execute(f"delete from {suite.relation}")
     assert all(result.is_passed for result in evaluate_suites(database_path=path, suites=suites, run=RUN))
+    suites = [suite for suite in suites if suite.stage == "raw"]
     with duckdb.connect(str(path)) as con:
         for suite in suites:
             con.execute(f"alter table {suite.relation} drop column source_name")

@@ -101,6 +101,18 @@ ledger_keys as (
         reported_days.first_usage_date, reported_days.last_usage_date
 ),
 
+-- Of a provider with several accounts, calls that name none may be any account's.
+nameless_days as (
+    select distinct
+        ledger.provider_name,
+        ledger.event_date
+    from {{ ref('int_reconciliation__ledger') }} as ledger
+    inner join account_counts on ledger.provider_name = account_counts.provider_name
+    where
+        ledger.billing_account_id is null
+        and account_counts.account_count > 1
+),
+
 calls_of_usage_days as (
     select * from ledger_keys
     where has_usage_report
@@ -254,6 +266,27 @@ cost_tiers as (
         {{ day_columns | join(', ') }},
         service_tier
     from cost_keys
+    where service_tier is not null
+),
+
+-- Reports that tell tiers apart on a day: what they lack of a tier, they leave out.
+tiered_costs as (
+    select distinct {{ day_columns | join(', ') }}
+    from cost_tiers
+),
+
+tiered_usage as (
+    select distinct {{ day_columns | join(', ') }}
+    from usage_keys
+    where service_tier is not null
+),
+
+usage_tiers as (
+    select distinct
+        {{ day_columns | join(', ') }},
+        service_tier
+    from usage_keys
+    where service_tier is not null
 ),
 
 costs_compared as (
@@ -288,9 +321,11 @@ costs as (
         costs_compared.is_reported,
         not costs_compared.is_reported
         and coalesce(costs_compared.service_tier, 'standard') <> 'standard'
+        and tiered_costs.provider_name is not null
         and cost_tiers.provider_name is null as is_tier_absent,
         {{ listed(figures, 'costs_compared.') }}
     from costs_compared
+    left join tiered_costs on {{ same_values('costs_compared', 'tiered_costs', day_columns) }}
     left join cost_tiers on {{ same_values('costs_compared', 'cost_tiers', day_columns + ['service_tier']) }}
     union all
     select
@@ -321,25 +356,30 @@ costs as (
 layers as (
     select
         'calls_to_usage_report' as layer_type,
-        {{ keys | join(', ') }},
+        {{ listed(keys, 'units_compared.') }},
         'calls' as component_name,
         cast(null as varchar) as charge_cause_type,
-        is_compared,
-        is_reported,
-        not is_reported and coalesce(service_tier, 'standard') <> 'standard' as is_tier_absent,
+        units_compared.is_compared,
+        units_compared.is_reported,
+        not units_compared.is_reported
+        and coalesce(units_compared.service_tier, 'standard') <> 'standard'
+        and tiered_usage.provider_name is not null
+        and usage_tiers.provider_name is null as is_tier_absent,
         0 as line_count,
-        compared_units,
-        reported_units,
-        workbench_units,
-        unpriced_units,
+        units_compared.compared_units,
+        units_compared.reported_units,
+        units_compared.workbench_units,
+        units_compared.unpriced_units,
         0 as uncosted_units,
-        usd_per_unit,
-        compared_cost_usd,
+        units_compared.usd_per_unit,
+        units_compared.compared_cost_usd,
         null as reported_cost_usd,
         0 as free_usd,
         0 as discount_usd,
         {{ smallest_rounding_usd() }} as rounding_usd
     from units_compared
+    left join tiered_usage on {{ same_values('units_compared', 'tiered_usage', day_columns) }}
+    left join usage_tiers on {{ same_values('units_compared', 'usage_tiers', day_columns + ['service_tier']) }}
     union all
     select
         case
@@ -355,22 +395,24 @@ layers as (
 
 final as (
     select
-        layer_type,
-        {{ keys | join(',\n        ') }},
-        component_name,
-        charge_cause_type,
-        is_compared,
-        is_reported,
-        is_tier_absent,
-        cast(line_count as bigint) as line_count,
+        layers.layer_type,
+        {{ listed(keys, 'layers.') }},
+        layers.component_name,
+        layers.charge_cause_type,
+        layers.is_compared,
+        layers.is_reported,
+        layers.is_tier_absent,
+        nameless_days.provider_name is not null as has_calls_of_unknown_account,
+        cast(layers.line_count as bigint) as line_count,
         {%- for column in figures if column.endswith('_units') %}
-        cast({{ column }} as decimal(28, 3)) as {{ column }},
+        cast(layers.{{ column }} as decimal(28, 3)) as {{ column }},
         {%- endfor %}
         {%- for column in figures if column.endswith('_usd') %}
-        cast({{ column }} as decimal(38, 18)) as {{ column }},
+        cast(layers.{{ column }} as decimal(38, 18)) as {{ column }},
         {%- endfor %}
-        cast(usd_per_unit as decimal(38, 15)) as usd_per_unit
+        cast(layers.usd_per_unit as decimal(38, 15)) as usd_per_unit
     from layers
+    left join nameless_days on {{ same_values('layers', 'nameless_days', ['provider_name', 'event_date']) }}
 )
 
 select * from final

@@ -87,11 +87,13 @@ costed as (
             when charge_cause_type is not null then charge_cause_type
             when is_tier_absent then 'tier_absent_from_report'
             when not is_compared and is_tool then 'tool_charge'
-            when not is_compared and layer_type = 'calls_to_cost_report' then 'missing_telemetry'
+            when not is_compared and layer_type = 'calls_to_cost_report' and not has_calls_of_unknown_account
+                then 'missing_telemetry'
             when not is_compared then 'unexplained'
             when compared_cost_usd is not null then null
             when unpriced_units > 0 then 'unpriced_usage'
             when workbench_units >= compared_units then 'workbench_use'
+            when has_calls_of_unknown_account then 'unexplained'
             else 'missing_telemetry'
         end as whole_cause_type
     from differences
@@ -103,7 +105,7 @@ rested as (
         *,
         case
             when whole_cause_type is not null then 0
-            else difference_usd - coalesce(cast(moved_units * usd_per_unit as decimal(38, 15)), 0)
+            else difference_usd - coalesce(cast(moved_units * usd_per_unit as decimal(38, 18)), 0)
         end as rest_usd
     from costed
 ),
@@ -114,22 +116,23 @@ steps as (
         case
             when abs(rest_usd) <= rounding_usd then 'rounding'
             when unpriced_units > 0 and rest_usd > 0 then 'unpriced_usage'
-            when uncosted_units > 0 and rest_usd > 0 then 'missing_telemetry'
+            when uncosted_units > 0 and rest_usd > 0 and not has_calls_of_unknown_account then 'missing_telemetry'
             when free_usd > 0 and abs(rest_usd - free_usd) <= rounding_usd then 'free_allowance'
             when discount_usd <> 0 and abs(rest_usd - discount_usd) <= rounding_usd then 'discount'
-            when is_reported then 'price_difference'
+            when is_reported and reported_units = compared_units then 'price_difference'
             else 'unexplained'
         end
     {%- endset -%}
     {%- set units_cause -%}
         case
-            when moved_units > 0 and layer_type = 'calls_to_cost_report' then 'missing_telemetry'
+            when moved_units > 0 and layer_type = 'calls_to_cost_report' and not has_calls_of_unknown_account
+                then 'missing_telemetry'
             else 'unexplained'
         end
     {%- endset -%}
     {%- set calls_cause -%}
         case
-            when difference_units > late_units then 'missing_telemetry'
+            when difference_units > late_units and not has_calls_of_unknown_account then 'missing_telemetry'
             when is_tier_absent then 'tier_absent_from_report'
             else 'unexplained'
         end
@@ -149,7 +152,7 @@ steps as (
         ('costed', no_text, 'compared_units', 'compared_cost_usd', 'compared_cost_usd', 'is_compared'),
         (
             'costed', 'whole_cause_type', 'case when is_reported then reported_units else -compared_units end', '0',
-            'difference_usd', 'whole_cause_type is not null and difference_usd <> 0',
+            'difference_usd', 'whole_cause_type is not null and (difference_usd <> 0 or not is_compared)',
         ),
         (
             'costed', units_cause, 'moved_units', '0', 'moved_units * usd_per_unit',
