@@ -1,14 +1,20 @@
 """The README is believed: its tree, its links and its commands exist."""
 
+import io
+import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from ruamel.yaml import YAML
 
 from dagster_project.cli import main
+from dagster_project.settings import load_settings
+from dagster_project.sources import discover
 
 BRANCH = re.compile(r"^(?P<indent>(?:[│ ] {3}|\s{4})*)[├└]── (?P<text>.*)$")
 NAME = re.compile(r"[\w.\-/]+(?:/|\.\w+)")
@@ -147,3 +153,30 @@ def test_unknown_commands_and_options_are_problems():
     assert _problem(["--state-dir", "x", "run", "--json"], tool) is None
     assert _problem(["run", "--jsn"], tool) == "run has no option --jsn"
     assert _problem(["walk"], tool) == "tool has no command walk; it has run"
+
+
+def _configured_sources(text: str) -> list[dict[str, Any]]:
+    """Give every source that a YAML block of the README configures."""
+    found: list[dict[str, Any]] = []
+    for block in BLOCK.finditer(text):
+        if block["language"] != "yaml":
+            continue
+        content = YAML(typ="safe").load(block["body"])
+        entries = content.get("sources", []) if isinstance(content, dict) else content
+        found += [entry for entry in entries if isinstance(entry, dict) and "kind" in entry]
+    return found
+
+
+def test_every_kind_of_source_has_a_configuration_that_loads(readme: str, tmp_path: Path):
+    sources = _configured_sources(readme)
+    lines = io.StringIO()
+    YAML(typ="safe").dump({"organization": "Example", "start_date": "2026-07-01", "sources": sources}, lines)
+    config = tmp_path / "tokenledger.yaml"
+    config.write_text(lines.getvalue(), encoding="utf-8")
+    names = set(re.findall(r"\$\{(\w+)\}", config.read_text(encoding="utf-8")))
+    # What is a URL of a database must be one, and Google's key a key of a service account.
+    environ = {name: "postgresql://reader@db.example/ledger" if name.endswith("_URL") else "key" for name in names}
+    account = {"client_email": "reader@example", "private_key": "key", "token_uri": "https://oauth2.example/token"}
+    environ["GOOGLE_SERVICE_ACCOUNT_JSON"] = json.dumps({"type": "service_account", **account})
+    settings = load_settings(config_path=config, state_dir=tmp_path / "state", environ=environ)
+    assert {options.kind for options in settings.sources} == set(discover())
