@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -372,10 +372,8 @@ def _print_screen(console: Console, settings: Settings, outcome: Any, summary: A
         console.print(f"Calls without a price: {summary.totals['unpriced_call_count']}", highlight=False)
     gates = f"Gates: {outcome.passed_count} passed, {len(outcome.failed_checks)} failed."
     console.print(gates, style="green" if outcome.is_success else "red", highlight=False)
-    for check in outcome.failed_checks:
-        _print_line(
-            console, f"  failed: {check.name}: {check.violation_count} of {check.evaluated_count}. Rule: {check.rule}"
-        )
+    for line in _failed_lines(outcome.failed_checks):
+        _print_line(console, f"  failed: {line}")
     for failure in outcome.failures:
         _print_line(console, f"  stopped: {failure}")
     if not outcome.ranges:
@@ -385,6 +383,20 @@ def _print_screen(console: Console, settings: Settings, outcome: Any, summary: A
     _print_line(console, f"Finance exports:   {settings.exports_dir if settings.exports_dir.exists() else 'none yet'}")
     _print_line(console, f"Dagster UI:        DAGSTER_HOME={settings.dagster_home} dagster dev")
     _print_line(console, f"{seconds:.0f} s")
+
+
+def _failed_lines(checks: Sequence[Any]) -> Iterator[str]:
+    """Give a line per failed gate, and one per asset for all those that had no row to judge."""
+    unjudged: dict[str, list[Any]] = {}
+    for check in checks:
+        if check.evaluated_count == 0:
+            unjudged.setdefault(check.asset, []).append(check)
+    for asset, (first, *others) in unjudged.items():
+        more = f", like {len(others)} more gates of {asset}" if others else ""
+        yield f"{first.name}: no row to judge{more}. Rule: {first.rule}"
+    for check in checks:
+        if check.evaluated_count > 0:
+            yield f"{check.name}: {check.violation_count} of {check.evaluated_count}. Rule: {check.rule}"
 
 
 def _spend_table(summary: Any) -> Table:  # noqa: ANN401

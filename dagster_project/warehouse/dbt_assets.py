@@ -248,7 +248,9 @@ def _require_accepted(settings: Settings, kind: str) -> None:
             {"subject": f"{kind}_%"},
         ).fetchall()
     if failed:
-        listed = ", ".join(f"{name} ({bad} of {judged})" for name, bad, judged in failed)
+        unjudged_count = sum(judged == 0 for _, _, judged in failed)
+        unjudged = [f"{unjudged_count} that had no row to judge"] if unjudged_count else []
+        listed = ", ".join([*(f"{name} ({bad} of {judged})" for name, bad, judged in failed if judged), *unjudged])
         raise dg.Failure(
             description=f"Staging of {kind} was not built: its last raw gates failed: {listed}. "
             "Expected all to pass; correct the feed, pull it again, then build."
