@@ -15,6 +15,7 @@ from dagster_project.sources import (
     anthropic_usage,
     aws_cur_files,
     azure_cost_files,
+    azure_openai_usage,
     azure_ptu,
     bedrock_logs,
     bedrock_model_units,
@@ -712,6 +713,24 @@ ANTHROPIC_USAGE_BUCKETS = Suite(
     ),
 )
 
+_AZURE_OPENAI_USAGE_BUCKETS_COLUMNS = (
+    "bucket_start_at", "bucket_end_at", "billing_account_id", "deployment_name", "model_name", "service_tier",
+    "is_batch", "region_id", "input_tokens", "output_tokens", "request_count", "attributes_json",
+)  # fmt: skip
+
+AZURE_OPENAI_USAGE_BUCKETS = Suite(
+    stage="raw",
+    subject="azure_openai_usage_buckets",
+    relation="raw.raw_azure_openai_usage__buckets",
+    day_column="event_date",
+    specs=(
+        *_reported("usage report", *_AZURE_OPENAI_USAGE_BUCKETS_COLUMNS),
+        _specs.present("deployment_name", why="A series of no deployment adds up several of them."),
+        _specs.present("model_name", why="Use of no model is compared with no calls."),
+        *_fields_known(azure_openai_usage.BUCKETS),
+    ),
+)
+
 _SCORES_COLUMNS = (
     "kpi_name", "score", "score_text", "use_case_id", "use_case_version", "use_case_instance_id",
     "scored_at", "provenance",
@@ -860,6 +879,7 @@ SUITES: tuple[Suite, ...] = (
     ANTHROPIC_COSTS_COSTS,
     OPENAI_USAGE_BUCKETS,
     ANTHROPIC_USAGE_BUCKETS,
+    AZURE_OPENAI_USAGE_BUCKETS,
     KPI_FILES_SCORES,
     KPI_QUERY_SCORES,
     KPI_API_SCORES,

@@ -1,9 +1,8 @@
-"""What Anthropic's organisation APIs share: address, headers, the days of a query."""
+"""What Anthropic's organisation APIs share: address, client, the days of a query."""
 
-from collections.abc import Mapping
+from pydantic import Field
 
-from pydantic import Field, SecretStr
-
+from dagster_project.sources._api import Api
 from dagster_project.sources._reports import ReportApi
 from dagster_project.sources._windows import Window
 
@@ -16,10 +15,10 @@ class AnthropicApi(ReportApi):
     url: str = Field(default="https://api.anthropic.com", exclude=True)
 
 
-def headers(api: AnthropicApi, *betas: str) -> Mapping[str, str | SecretStr]:
-    """Give the headers of a request, with the betas that it needs."""
+def opened(api: AnthropicApi, *betas: str) -> Api:
+    """Give a client of the API, with the betas that a request needs."""
     beta = {"anthropic-beta": ",".join(betas)} if betas else {}
-    return {"x-api-key": api.key, "anthropic-version": _VERSION, **beta}
+    return Api(api, {"x-api-key": api.key, "anthropic-version": _VERSION, **beta})
 
 
 def bounds(window: Window) -> dict[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._api import Api, ApiOptions, ApiRequest, token_pages
@@ -134,6 +134,19 @@ class ResultError(ValueError):
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A part of a page that holds no results.
+
+    Attributes:
+        reason: What is wrong with it; its code is the reject's.
+        content: The part.
+    """
+
+    reason: ResultError
+    content: object
+
+
+@dataclass(frozen=True)
 class ReportFormat:
     """How one API's results become records.
 
@@ -144,6 +157,8 @@ class ReportFormat:
         measures: Members of a result that count or cost; the others say of what.
         columns: Gives the entity's columns of a result, without bucket and account; raises ResultError.
         bucket: Gives the bucket that an item of a page is; the item itself as a rule.
+        pages: Gives an input's pages, under the source's options, as pages of buckets or Unreadable parts of them; the
+            pages themselves as a rule.
     """
 
     entity: Entity
@@ -152,6 +167,7 @@ class ReportFormat:
     measures: frozenset[str]
     columns: Callable[[Mapping[str, Any]], dict[str, Any]]
     bucket: Callable[[Any], Any] = lambda item: item
+    pages: Callable[[Any, Iterable[Any]], Iterable[Any]] = lambda _, pages: pages
 
 
 @dataclass(frozen=True)
@@ -167,19 +183,27 @@ class ReportEndpoint:
     query: Callable[[Window], tuple[tuple[str, str], ...]]
 
 
+def _linked_by_token(api: Api, request: ApiRequest) -> Iterator[Any]:
+    return api.pages(request, token_pages("next_page", "page", "has_more"))
+
+
 @dataclass(frozen=True)
 class Report:
     """A report: how it reads, and how its API is asked.
 
     Attributes:
         form: How its results read.
-        headers: Gives the headers of a request from the options, the key among them.
+        opened: Gives the client of the options' API.
         endpoints: Gives what is asked for from the options, one after the other.
+        asked: Gives the pages of the answer to a request.
+        retention: How long after its start the API can still be asked for a day; None for always.
     """
 
     form: ReportFormat
-    headers: Callable[[Any], Mapping[str, str | SecretStr]]
+    opened: Callable[[Any], Api]
     endpoints: Callable[[Any], Sequence[ReportEndpoint]]
+    asked: Callable[[Api, ApiRequest], Iterator[Any]] = _linked_by_token
+    retention: timedelta | None = None
 
     def inputs(self, options: ReportOptions, context: PullContext) -> Iterator[InputPull]:
         """List the files of a report, or its days, as inputs."""
@@ -188,10 +212,10 @@ class Report:
             yield from inputs_at(options.path, options.storage, context, read)
         if options.api is None:
             return
-        with Api(options.api, self.headers(options.api)) as api:
+        with self.opened(options.api) as api:
             for endpoint in self.endpoints(options.api):
                 lookback = timedelta(days=options.api.lookback_days)
-                source = WindowedSource(options.name, api.address(endpoint.path), lookback)
+                source = WindowedSource(options.name, api.address(endpoint.path), lookback, self.retention)
                 windows = days(options.api.start_date, context.now)
                 ask = partial(self._pages, api, endpoint)
                 is_away = yield from window_inputs(source, context, windows, ask, read)
@@ -208,16 +232,16 @@ class Report:
         if options.api is None:
             return None
         *_, window = days(context.now.date() - timedelta(days=1), context.now - timedelta(days=1))
-        with Api(options.api, self.headers(options.api)) as api:
+        with self.opened(options.api) as api:
             asked = self.endpoints(options.api)
             found = [next(iter(self._pages(api, endpoint, window))) for endpoint in asked]
-        results = report_batch(found, self.form, options.billing_account_id).rows_read
+        results = report_batch(self.form.pages(options, found), self.form, options.billing_account_id).rows_read
         return f"key accepted, {len(asked)} reports asked, {results} results on the first pages of {window.name}"
 
     def _pages(self, api: Api, endpoint: ReportEndpoint, window: Window) -> Iterator[Any]:
         """Give the pages of a day, without what is of the asking alone and without what is of another day."""
         request = ApiRequest(endpoint.path, endpoint.query(window))
-        for page in api.pages(request, token_pages("next_page", "page", "has_more")):
+        for page in self.asked(api, request):
             items = page.get("data") if isinstance(page, dict) else None
             if not isinstance(items, list):
                 yield page
@@ -237,7 +261,8 @@ class Report:
         is_keyed = "api_key_id" in options.api.group_by if options.api else None
         # A day without pages is a day without results.
         pages = pages_of(content, input_uri) if content or options.api is None else []
-        yield report_batch(pages, self.form, options.billing_account_id, has_api_keys=is_keyed)
+        read = self.form.pages(options, pages)
+        yield report_batch(read, self.form, options.billing_account_id, has_api_keys=is_keyed)
 
 
 def pages_of(content: bytes, input_uri: str) -> list[Any]:
@@ -269,7 +294,7 @@ def report_batch(
     """Turn the pages of one pull into records; what cannot be read is rejected result by result.
 
     Args:
-        pages: Pages as exact JSON.
+        pages: Pages of buckets as exact JSON.
         form: How their results read.
         billing_account_id: The account that they are of.
         has_api_keys: Whether the report tells keys apart; None when only its results can say so.
@@ -382,6 +407,9 @@ class _Reader:
 
     def add_page(self, page: object) -> None:
         """Read one page; one without buckets, an error message for instance, is a reject as a whole."""
+        if isinstance(page, Unreadable):
+            self._reject(self._index(), page.reason.code, str(page.reason), page.content)
+            return
         buckets = page.get("data") if isinstance(page, dict) else None
         if not isinstance(buckets, list):
             is_text = isinstance(page, str)

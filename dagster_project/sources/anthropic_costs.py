@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import model_validator
 
-from dagster_project.sources._anthropic import AnthropicApi, bounds, headers
-from dagster_project.sources._api import query
+from dagster_project.sources._anthropic import AnthropicApi, bounds, opened
+from dagster_project.sources._api import Api, query
 from dagster_project.sources._connector import Connector
 from dagster_project.sources._reports import (
     COSTS,
@@ -127,8 +127,8 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _headers(api: AnthropicCostsApi) -> Mapping[str, str | SecretStr]:
-    return headers(api, *([_ANALYTICS_BETA] if api.report == "analytics" else []))
+def _opened(api: AnthropicCostsApi) -> Api:
+    return opened(api, *([_ANALYTICS_BETA] if api.report == "analytics" else []))
 
 
 def _endpoints(api: AnthropicCostsApi) -> list[ReportEndpoint]:
@@ -146,7 +146,7 @@ def _endpoints(api: AnthropicCostsApi) -> list[ReportEndpoint]:
 FORMAT = ReportFormat(
     ENTITY, "starting_at", "ending_at", frozenset({"amount", "list_amount", "requests"}), _columns, _bucket
 )
-_REPORT = Report(FORMAT, _headers, _endpoints)
+_REPORT = Report(FORMAT, _opened, _endpoints)
 
 connector = Connector(
     kind="anthropic_costs",

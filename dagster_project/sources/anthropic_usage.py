@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import SecretStr
 
-from dagster_project.sources._anthropic import AnthropicApi, bounds, headers
-from dagster_project.sources._api import query
+from dagster_project.sources._anthropic import AnthropicApi, bounds, opened
+from dagster_project.sources._api import Api, query
 from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._reports import (
     BUCKET_COLUMNS,
@@ -101,8 +100,8 @@ def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _headers(api: AnthropicUsageApi) -> Mapping[str, str | SecretStr]:
-    return headers(api, *([_SPEED_BETA] if "speed" in api.group_by else []))
+def _opened(api: AnthropicUsageApi) -> Api:
+    return opened(api, *([_SPEED_BETA] if "speed" in api.group_by else []))
 
 
 def _endpoints(api: AnthropicUsageApi) -> list[ReportEndpoint]:
@@ -122,7 +121,7 @@ def _endpoints(api: AnthropicUsageApi) -> list[ReportEndpoint]:
 FORMAT = ReportFormat(
     BUCKETS, "starting_at", "ending_at", frozenset({*_TOKENS, "cache_creation", "server_tool_use"}), _columns
 )
-_REPORT = Report(FORMAT, _headers, _endpoints)
+_REPORT = Report(FORMAT, _opened, _endpoints)
 
 connector = Connector(
     kind="anthropic_usage",

@@ -10,14 +10,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from pydantic import Field, model_validator
-
-from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._api import Api, ApiAnswer, ApiRequest, bearer, single_page
+from dagster_project.sources._api import Api, ApiAnswer, ApiRequest
+from dagster_project.sources._azure import (
+    METRICS_RETENTION,
+    AzureApi,
+    dimensions_of,
+    metric_pages,
+    metrics_path,
+    metrics_query,
+    opened,
+)
 from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
@@ -35,8 +41,7 @@ from dagster_project.sources._capacity import (
     unreadable,
     whole,
 )
-from dagster_project.sources._cloud_auth import azure_token
-from dagster_project.sources._connector import Connector, Secret
+from dagster_project.sources._connector import Connector
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
@@ -48,37 +53,10 @@ _ATTRIBUTES = (
 _LEFT_OUT = ("model", "spilloverDeploymentName", "callRateLimit", "capabilities", "rateLimits", "scaleSettings")
 MEASUREMENTS = replace(MEASUREMENTS_OF_ALL_KINDS, may_be_empty=True, known_attributes=frozenset())
 DEPLOYMENTS = replace(DEPLOYMENTS_OF_ALL_KINDS, known_attributes=frozenset(_ATTRIBUTES))
-# Azure Monitor keeps platform metrics for 93 days.
-_RETENTION = timedelta(days=92)
-# Without it an answer ends after ten series.
-_MOST_SERIES = 1000
 
 
-class AzureApiOptions(CapacityApiOptions):
-    """How Azure Resource Manager is asked.
-
-    Attributes:
-        url: Its address; another one in a sovereign cloud.
-        resource_id: The account, `/subscriptions/.../Microsoft.CognitiveServices/accounts/...`.
-        key: Client secret of the service principal `client_id` of `tenant_id`; without those two a token.
-        tenant_id: Tenant of the service principal.
-        client_id: The service principal.
-        login_url: Where its tokens come from.
-    """
-
-    url: str = Field(default="https://management.azure.com", exclude=True)
-    resource_id: str = Field(pattern=r"^/subscriptions/[^#?]+[^/#?]$", exclude=True)
-    key: Secret = Field(exclude=True)
-    tenant_id: str | None = Field(default=None, exclude=True)
-    client_id: str | None = Field(default=None, exclude=True)
-    login_url: str = Field(default="https://login.microsoftonline.com", exclude=True)
-
-    @model_validator(mode="after")
-    def _principal_is_whole(self) -> "AzureApiOptions":
-        if (self.tenant_id is None) != (self.client_id is None):
-            msg = "expected both `tenant_id` and `client_id`, or none of them when `key` is a token"
-            raise ValueError(msg)
-        return self
+class AzurePtuApi(AzureApi, CapacityApiOptions):
+    """How an account's metrics and deployments are asked for, day by day."""
 
 
 class AzurePtuOptions(CapacityOptions):
@@ -90,7 +68,7 @@ class AzurePtuOptions(CapacityOptions):
         commitment_id: Commitment that the deployments draw on; None when their type, region and scope say it.
     """
 
-    api: AzureApiOptions | None = None
+    api: AzurePtuApi | None = None
     region_id: str | None = None
     scope_id: str | None = None
     commitment_id: str | None = None
@@ -128,10 +106,7 @@ def _findings(options: "AzurePtuOptions", page: Mapping[str, Any]) -> Iterator[F
             if not isinstance(points, list):
                 yield Finding(MEASUREMENTS, item, partial(unreadable, "the series has no list 'data'"))
                 continue
-            dimensions = {
-                str(member(pair, "name", "value")).lower(): member(pair, "value")
-                for pair in member(item, "metadatavalues") or []
-            }
+            dimensions = dimensions_of(item)
             for point in points:
                 if member(point, "average") is not None:
                     yield Finding(
@@ -189,31 +164,9 @@ def _deployment(options: "AzurePtuOptions", item: Mapping[str, Any], observed_at
     }
 
 
-def _api(options: AzureApiOptions) -> Api:
-    if options.tenant_id is None or options.client_id is None:
-        return Api(options, {"Authorization": bearer(options.key)})
-    scope = f"{options.url}/.default"
-    return Api(
-        options, {}, auth=azure_token(options.login_url, options.tenant_id, options.client_id, options.key, scope)
-    )
-
-
 def _utilization(api: Api, resource_id: str, window: Window) -> Iterator[Mapping[str, Any]]:
-    asked = (
-        ("api-version", "2024-02-01"),
-        ("metricnames", METRIC),
-        ("timespan", f"{window.start_at:%Y-%m-%dT%H:%M:%SZ}/{window.end_at:%Y-%m-%dT%H:%M:%SZ}"),
-        ("interval", "PT1M"),
-        ("aggregation", "Average"),
-        ("$filter", "ModelDeploymentName eq '*'"),
-        ("top", str(_MOST_SERIES)),
-    )
-    path = f"{resource_id}/providers/Microsoft.Insights/metrics"
-    for page in api.pages(ApiRequest(path, asked), single_page):
-        if any(len(member(metric, "timeseries") or []) >= _MOST_SERIES for metric in member(page, "value") or []):
-            msg = f"Asked {api.address(path)}: {_MOST_SERIES} deployments or more, expected fewer. Report the account."
-            raise PermanentSourceError(msg)
-        yield {name: value for name, value in page.items() if name not in {"cost", "timespan"}}
+    asked = metrics_query(window, [METRIC], interval="PT1M", aggregation="Average", dimensions=["ModelDeploymentName"])
+    yield from metric_pages(api, ApiRequest(metrics_path(resource_id), asked))
 
 
 def _next_link(_: ApiRequest, answer: ApiAnswer) -> ApiRequest | None:
@@ -234,10 +187,10 @@ def _opened(options: AzurePtuOptions, _: datetime) -> Iterator[Sequence[Question
         yield ()
         return
     resource_id = options.api.resource_id
-    with _api(options.api) as api:
+    with opened(options.api) as api:
         metrics, deployments = (api.address(f"{resource_id}/{name}") for name in ("metrics", "deployments"))
         yield [
-            Question(metrics, partial(_utilization, api, resource_id), retention=_RETENTION),
+            Question(metrics, partial(_utilization, api, resource_id), retention=METRICS_RETENTION),
             Question(deployments, partial(_listed, api, resource_id), is_present_only=True),
         ]
 

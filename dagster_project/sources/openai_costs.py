@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from dagster_project.sources._api import bearer, query
+from dagster_project.sources._api import Api, bearer, query
 from dagster_project.sources._connector import Connector
 from dagster_project.sources._reports import (
     COSTS,
@@ -78,7 +78,7 @@ def _endpoints(api: OpenaiCostsApi) -> list[ReportEndpoint]:
 
 
 FORMAT = ReportFormat(ENTITY, "start_time", "end_time", frozenset({"amount", "quantity"}), _columns)
-_REPORT = Report(FORMAT, lambda api: {"Authorization": bearer(api.key)}, _endpoints)
+_REPORT = Report(FORMAT, lambda api: Api(api, {"Authorization": bearer(api.key)}), _endpoints)
 
 connector = Connector(
     kind="openai_costs",

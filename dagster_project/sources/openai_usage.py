@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from dagster_project.sources._api import bearer, query
+from dagster_project.sources._api import Api, bearer, query
 from dagster_project.sources._connector import Connector, Entity
 from dagster_project.sources._reports import (
     BUCKET_COLUMNS,
@@ -153,7 +153,7 @@ def _endpoint(api: OpenaiUsageApi, name: str) -> ReportEndpoint:
 FORMAT = ReportFormat(BUCKETS, "start_time", "end_time", frozenset({*COUNTS, *_PARTS}), _columns)
 _REPORT = Report(
     FORMAT,
-    lambda api: {"Authorization": bearer(api.key)},
+    lambda api: Api(api, {"Authorization": bearer(api.key)}),
     lambda api: [_endpoint(api, name) for name in api.endpoints],
 )
 

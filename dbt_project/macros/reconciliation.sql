@@ -14,6 +14,22 @@
 {%- endmacro %}
 
 {#-
+    How nearly a key's kind is that of a detail: the same, the kind whose price stands in for it, or left open. Null when
+    the key does not cover the detail.
+-#}
+{% macro kind_rank(detail_kind, key_kind) -%}
+    case
+            when {{ key_kind }} is null then 0
+            when {{ key_kind }} = {{ detail_kind }} then 9
+            {%- for kind, stand_ins in price_fallbacks().items() %}
+            {%- for stand_in in stand_ins %}
+            when {{ detail_kind }} = '{{ kind }}' and {{ key_kind }} = '{{ stand_in }}' then {{ 8 - loop.index }}
+            {%- endfor %}
+            {%- endfor %}
+        end
+{%- endmacro %}
+
+{#-
     Each row of `details` with the most specific row of `keys` that covers it: a query of both sides' columns, the key's
     with the prefix `key_`. A key covers what agrees with all that it states; what it leaves open covers everything. A
     kind that the bill does not name is billed as the kind whose price stands in for its own: reasoning as output. Model
@@ -21,18 +37,7 @@
     one row per scope, compared columns and `detail_columns`.
 -#}
 {% macro covered_by(details, keys, scope_columns, detail_columns=[]) -%}
-    {%- set kind_rank -%}
-        case
-            when keys.unit_kind_type is null then 0
-            when keys.unit_kind_type = details.unit_kind_type then 9
-            {%- for kind, stand_ins in price_fallbacks().items() %}
-            {%- for stand_in in stand_ins %}
-            when details.unit_kind_type = '{{ kind }}' and keys.unit_kind_type = '{{ stand_in }}'
-                then {{ 8 - loop.index }}
-            {%- endfor %}
-            {%- endfor %}
-        end
-    {%- endset -%}
+    {%- set rank = kind_rank('details.unit_kind_type', 'keys.unit_kind_type') -%}
     select *
     from (
         select
@@ -49,7 +54,7 @@
                     {%- endfor %}
                 order by
                     case when keys.model_id is null then 0 else 1 end desc,
-                    {{ kind_rank }} desc,
+                    {{ rank }} desc,
                     case
                         when keys.service_tier = details.service_tier then 2
                         when keys.service_tier is null then 1
@@ -68,7 +73,7 @@
                     or details.service_tier is null
                     or keys.service_tier = details.service_tier
                 )
-                and {{ kind_rank }} is not null
+                and {{ rank }} is not null
     ) as ranked
     where cover_rank = 1
 {%- endmacro %}

@@ -30,6 +30,7 @@ MODELS_WITH_UNIT_TESTS = {
     "stg_anthropic_costs__costs",
     "stg_openai_usage__buckets",
     "stg_anthropic_usage__buckets",
+    "stg_azure_openai_usage__buckets",
     "int_usage__calls",
     "int_usage__calls_rejected",
     "int_usage__deliveries_ranked",

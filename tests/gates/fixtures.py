@@ -209,6 +209,12 @@ TABLES: dict[str, str] = {
         {_nulls("bigint", "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens")},
         {_nulls("bigint", "web_search_requests")}
     """),
+    "raw.raw_azure_openai_usage__buckets": _two_rows(f"""
+        {_LANDED}, {_DAY}, {_BUCKET}, 'agents' as deployment_name, 'gpt-4.1' as model_name,
+        {_nulls("varchar", "service_tier", "region_id")}, {_nulls("boolean", "is_batch")},
+        {_nulls("bigint", "input_tokens", "output_tokens", "request_count")},
+        case position when 0 then '{{"modelversion": "2025-04-14"}}' end as attributes_json
+    """),
     **{f"raw.raw_{kind}__scores": _two_rows(_SCORE) for kind in SCORE_KINDS},
     **{
         f"raw.raw_{kind}__measurements": _two_rows(f"""
@@ -588,6 +594,9 @@ FAILURES: dict[str, str] = {
     **_report_failures("openai_usage_buckets", "num_requests"),
     "raw__openai_usage_buckets_endpoint_type_present": _set("endpoint_type = null"),
     **_report_failures("anthropic_usage_buckets", "speed"),
+    **_report_failures("azure_openai_usage_buckets", "is_batch"),
+    "raw__azure_openai_usage_buckets_deployment_name_present": _set("deployment_name = null"),
+    "raw__azure_openai_usage_buckets_model_name_present": _set("model_name = null"),
     **{
         name: change
         for kind in SCORE_KINDS

@@ -2,18 +2,13 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs
 
 from dagster_project.warehouse.landing import Landing, SourceFailure
-from tests.sources.api_server import Call, api_server, keyed, reply
+from tests.sources.api_server import Call, Route, api_server, reply
 from tests.sources.pulling import FIXTURES, pull
+from tests.sources.vendors import AZURE_ACCOUNT, AZURE_METRICS, AZURE_SECRET, azure, azure_api
 from tests.sources.web import Answer
 
-QUICK = {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3}
-ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/novaspark"
-METRICS = f"{ACCOUNT}/providers/Microsoft.Insights/metrics"
-SECRET = "client-credential-value"  # noqa: S105 - of a server of the test
 NOW = datetime(2026, 7, 2, 0, 30, tzinfo=UTC)
 
 
@@ -63,36 +58,17 @@ def _deployments(call: Call) -> Answer:
     deployment = {"sku": {"name": "ProvisionedManaged", "capacity": 25}, "properties": {"model": {"name": "gpt-5"}}}
     if call.param("skip"):
         return reply({"value": [{"name": "second", **deployment}]})
-    following = f"{host}{ACCOUNT}/deployments?api-version=2024-10-01&skip=1"
+    following = f"{host}{AZURE_ACCOUNT}/deployments?api-version=2024-10-01&skip=1"
     return reply({"value": [{"name": "first", **deployment}], "nextLink": following})
 
 
-def _tokens(call: Call) -> Answer:
-    form = {name: values[0] for name, values in parse_qs(call.body.decode()).items()}
-    if form["client_secret"] != SECRET:
-        return reply({"error": "invalid_client", "error_description": form["client_secret"]}, 401)
-    return reply({"access_token": f"token-of-{form['client_id']}", "expires_in": 3600, "token_type": "Bearer"})
-
-
-def _routes() -> dict[str, Any]:
-    granted = "Bearer token-of-app"
-    return {
-        "/tenant/oauth2/v2.0/token": _tokens,
-        METRICS: keyed("authorization", granted, _metrics),
-        f"{ACCOUNT}/deployments": keyed("authorization", granted, _deployments),
-    }
-
-
-def _api(url: str, secret: str = SECRET) -> dict[str, Any]:
-    return {
-        "url": url, "login_url": url, "resource_id": ACCOUNT, "tenant_id": "tenant", "client_id": "app", "key": secret,
-        "start_date": "2026-07-01", "http": QUICK, "requests_per_minute": 1e9,
-    }  # fmt: skip
+def _routes() -> dict[str, Route]:
+    return azure({AZURE_METRICS: _metrics, f"{AZURE_ACCOUNT}/deployments": _deployments})
 
 
 def test_azure_ptu_asks_for_days_of_utilisation_and_for_what_is_deployed_today(tmp_path: Path):
     with api_server(_routes()) as server:
-        pulled = pull(tmp_path, "azure_ptu", now=NOW, api=_api(server.url))
+        pulled = pull(tmp_path, "azure_ptu", now=NOW, api=azure_api(server.url))
         tokens = [call for call in server.calls if call.path.endswith("/token")]
     landings = [item for item in pulled.results if isinstance(item, Landing)]
     by_input = {(item.input_uri.rpartition("/")[2], item.entity): item.rows_landed for item in landings}
@@ -102,22 +78,22 @@ def test_azure_ptu_asks_for_days_of_utilisation_and_for_what_is_deployed_today(t
         ("deployments#2026-07-02", "measurements"): 0, ("deployments#2026-07-02", "deployments"): 2,
     }  # fmt: skip
     assert len(tokens) == 1
-    assert SECRET not in repr(pulled.results)
+    assert AZURE_SECRET not in repr(pulled.results)
     [files] = [item.files for item in landings if item.entity == "deployments" and item.rows_landed]
     assert [file.event_date.isoformat() for file in files if file.event_date] == ["2026-07-02"]
 
 
 def test_azure_ptu_lands_an_account_without_deployments_as_such(tmp_path: Path):
-    routes = {**_routes(), f"{ACCOUNT}/deployments": lambda _: reply({"value": []})}
+    routes = {**_routes(), f"{AZURE_ACCOUNT}/deployments": lambda _: reply({"value": []})}
     with api_server(routes) as server:
-        pulled = pull(tmp_path, "azure_ptu", now=NOW, api={**_api(server.url), "start_date": "2026-07-02"})
+        pulled = pull(tmp_path, "azure_ptu", now=NOW, api={**azure_api(server.url), "start_date": "2026-07-02"})
     [row] = pulled.rows("deployments")
     assert (row["deployment_id"], row["is_snapshot"], row["observed_at"].day) == (None, True, 2)
 
 
 def test_azure_ptu_names_the_secret_that_is_refused_and_not_its_value(tmp_path: Path):
     with api_server(_routes()) as server:
-        pulled = pull(tmp_path, "azure_ptu", now=NOW, api=_api(server.url, "wrong-secret"))
+        pulled = pull(tmp_path, "azure_ptu", now=NOW, api=azure_api(server.url, "wrong-secret"))
     failures = [item for item in pulled.results if isinstance(item, SourceFailure)]
     assert failures
     assert all("invalid_client" in item.message and not item.is_transient for item in failures)
@@ -126,7 +102,7 @@ def test_azure_ptu_names_the_secret_that_is_refused_and_not_its_value(tmp_path: 
 
 def test_azure_ptu_refuses_an_answer_that_may_have_been_cut(tmp_path: Path):
     cut = {"value": [{"name": {"value": "x"}, "timeseries": [{} for _ in range(1000)]}]}
-    with api_server({**_routes(), METRICS: lambda _: reply(cut)}) as server:
-        pulled = pull(tmp_path, "azure_ptu", now=datetime(2026, 7, 1, 1, tzinfo=UTC), api=_api(server.url))
+    with api_server({**_routes(), AZURE_METRICS: lambda _: reply(cut)}) as server:
+        pulled = pull(tmp_path, "azure_ptu", now=datetime(2026, 7, 1, 1, tzinfo=UTC), api=azure_api(server.url))
     [failure] = [item for item in pulled.results if isinstance(item, SourceFailure)]
     assert "1000 deployments or more" in failure.message

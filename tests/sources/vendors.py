@@ -1,8 +1,9 @@
-"""OpenAI's and Anthropic's organisation APIs as documented, on the loopback server: buckets, pages, refusals."""
+"""OpenAI's and Anthropic's organisation APIs and Azure's as documented, on the loopback server: pages, refusals."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
 from tests.sources.api_server import Call, Route, keyed, reply, token_paged
 from tests.sources.web import Answer
@@ -106,3 +107,33 @@ def _filled(
 
 def _text(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+AZURE_ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/novaspark"
+AZURE_METRICS = f"{AZURE_ACCOUNT}/providers/Microsoft.Insights/metrics"
+AZURE_SECRET = "client-credential-value"  # noqa: S105 - of a server of the test
+
+
+def azure(routes: Mapping[str, Route]) -> dict[str, Route]:
+    """Speak Azure Resource Manager below paths, to those who have a token, and give tokens for the client's secret."""
+
+    def tokens(call: Call) -> Answer:
+        form = {name: values[0] for name, values in parse_qs(call.body.decode()).items()}
+        if form["client_secret"] != AZURE_SECRET:
+            return reply({"error": "invalid_client", "error_description": form["client_secret"]}, 401)
+        return reply({"access_token": f"token-of-{form['client_id']}", "expires_in": 3600, "token_type": "Bearer"})
+
+    granted = "Bearer token-of-app"
+    return {
+        "/tenant/oauth2/v2.0/token": tokens,
+        **{path: keyed("authorization", granted, route) for path, route in routes.items()},
+    }
+
+
+def azure_api(url: str, secret: object = AZURE_SECRET) -> dict[str, Any]:
+    """Give the options by which an account of that server is asked from 1 July 2026 on."""
+    return {
+        "url": url, "login_url": url, "resource_id": AZURE_ACCOUNT, "tenant_id": "tenant", "client_id": "app",
+        "key": secret, "start_date": "2026-07-01", "requests_per_minute": 10**9,
+        "http": {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3},
+    }  # fmt: skip

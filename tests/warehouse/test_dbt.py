@@ -63,7 +63,11 @@ def test_discovered_vars_name_the_staging_models_that_exist():
             "stg_invoice_files__lines",
             "stg_openai_costs__costs",
         ],
-        "report_models": ["stg_anthropic_usage__buckets", "stg_openai_usage__buckets"],
+        "report_models": [
+            "stg_anthropic_usage__buckets",
+            "stg_azure_openai_usage__buckets",
+            "stg_openai_usage__buckets",
+        ],
         "rate_models": ["stg_genai_prices__rates", "stg_litellm_prices__rates", "stg_llm_prices__rates"],
         "multiplier_models": ["stg_litellm_prices__multipliers"],
         "allowance_models": ["stg_litellm_prices__allowances"],

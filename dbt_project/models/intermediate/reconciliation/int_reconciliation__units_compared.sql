@@ -1,5 +1,6 @@
 {%- set period = period_columns() -%}
 {%- set compared = compared_columns() -%}
+{%- set model_kind = ['provider_name', 'billing_account_id', 'model_id', 'unit_kind_type'] -%}
 with
 
 periods as (
@@ -130,25 +131,73 @@ usage_rows as (
 ),
 
 -- Bills count what is paid by the unit: what bought capacity served is not.
-bill_keys as (
+bill_lines as (
     select
-        billed.provider_name,
-        billed.billing_account_id,
-        billed.billing_period_start_date,
+        {{ listed(period, 'billed.') }},
         coalesce(billed.model_id, billed.model_name) as model_id,
         billed.service_tier,
         billed.unit_kind_type,
-        sum(billed.consumed_quantity_units) as billed_units
+        billed.consumed_quantity_units
     from {{ ref('fct_invoice_lines') }} as billed
     inner join reported_days on {{ same_values('billed', 'reported_days', period) }}
     where
         billed.is_bill
         and billed.driver_type = 'calls'
         and billed.unit_kind_type is not null
+),
+
+told_kinds as (
+    select distinct
+        provider_name,
+        billing_account_id,
+        unit_kind_type
+    from usage_keys
+),
+
+untold_kinds as (
+    select distinct {{ listed(model_kind, 'bill_lines.') }}
+    from bill_lines
+    left join told_kinds
+        on {{ same_values('bill_lines', 'told_kinds', ['provider_name', 'billing_account_id', 'unit_kind_type']) }}
+    where told_kinds.provider_name is null
+),
+
+-- A kind that an account's reports name nowhere stands within the kind whose price stands in for it: cached input.
+kinds_within_others as (
+    select
+        {{ listed(model_kind) }},
+        reported_kind_type
+    from (
+        select
+            untold_kinds.*,
+            usage_keys.unit_kind_type as reported_kind_type,
+            row_number() over (
+                partition by
+                    {{ listed(model_kind, 'untold_kinds.') }}
+                order by {{ kind_rank('untold_kinds.unit_kind_type', 'usage_keys.unit_kind_type') }} desc
+            ) as choice_rank
+        from untold_kinds
+        inner join usage_keys
+            on
+                {{ same_values('untold_kinds', 'usage_keys', ['provider_name', 'billing_account_id', 'model_id']) }}
+                and {{ kind_rank('untold_kinds.unit_kind_type', 'usage_keys.unit_kind_type') }} is not null
+    ) as ranked
+    where choice_rank = 1
+),
+
+bill_keys as (
+    select
+        {{ listed(period, 'bill_lines.') }},
+        bill_lines.model_id,
+        bill_lines.service_tier,
+        coalesce(kinds_within_others.reported_kind_type, bill_lines.unit_kind_type) as unit_kind_type,
+        sum(bill_lines.consumed_quantity_units) as billed_units
+    from bill_lines
+    left join kinds_within_others on {{ same_values('bill_lines', 'kinds_within_others', model_kind) }}
     group by
-        billed.provider_name, billed.billing_account_id, billed.billing_period_start_date,
-        coalesce(billed.model_id, billed.model_name), billed.service_tier, billed.unit_kind_type
-    having count(billed.consumed_quantity_units) = count(*)
+        {{ listed(period, 'bill_lines.') }}, bill_lines.model_id, bill_lines.service_tier,
+        coalesce(kinds_within_others.reported_kind_type, bill_lines.unit_kind_type)
+    having count(bill_lines.consumed_quantity_units) = count(*)
 ),
 
 covered_usage as (
