@@ -318,7 +318,9 @@ def _journal(state_dir: Path | None, config: Path | None, source_name: str | Non
             f"{settings.config_path} has these sources of kind manual_scores that fit: {names}; expected one. "
             "Add `{name: manual_scores, kind: manual_scores, path: scores}` to `sources`, or choose by --source."
         )
-    return settings, Journal(found[0].folder)
+    from dagster_project.warehouse.landing import LandingZone  # noqa: PLC0415 - --help need not wait for it
+
+    return settings, Journal(found[0].folder, LandingZone(settings.landing_dir).contents(found[0]))
 
 
 def _refuse_off_scale(settings: Settings, use_case_id: str, kpi_name: str, value: float) -> None:

@@ -5,7 +5,7 @@ A connector that asks a system says itself what it tries; of any other the first
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
 from dagster_project.sources._connector import Connector, PullContext, SourceOptions
+from dagster_project.warehouse.landing import LandingZone
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ def check_sources(settings: Settings, sources: Sequence[SourceOptions]) -> Itera
         sources: Those of its sources that are tried.
     """
     now = settings.as_of or datetime.now(UTC)
+    zone = LandingZone(settings.landing_dir)
     for options in sources:
         connector = discover()[options.kind]
         with tempfile.TemporaryDirectory() as folder:
             context = PullContext(now, Path(folder), settings.reference_dir)
             try:
+                context = replace(context, contents=zone.contents(options))
                 said = connector.check(options, context) if connector.check else None
                 text = said if said is not None else _read_first(connector, options, context)
             except (PermanentSourceError, TransientSourceError) as error:

@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster_project.settings import Settings, load_settings
 from dagster_project.source_checks import SourceCheck, check_sources
+from dagster_project.sources import discover
+from dagster_project.sources.manual_scores import Entry, Journal
+from dagster_project.warehouse.landing import LandingZone, pull_source
 from tests.sources.api_server import ApiServer, api_server, reply
 from tests.sources.vendors import OPENAI_KEY, openai
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+AT = datetime(2026, 7, 1, 12, tzinfo=UTC)
 CALLS = """\
   - {name: calls, kind: table_files, path: calls.csv, format: csv, columns: {event_at: at, input_tokens: tokens}}
 """
@@ -91,3 +96,19 @@ def test_the_command_prints_a_line_per_source_and_fails_when_one_does(tmp_path: 
     unknown = _command(tmp_path, "nobody")
     assert unknown.returncode == 2
     assert "No source nobody is configured; known: calls, others." in unknown.stderr
+
+
+def test_a_journal_is_compared_with_what_has_landed_from_it(tmp_path: Path):
+    settings = _settings(tmp_path, "  - {name: by_hand, kind: manual_scores, path: scores}\n")
+    [options] = settings.sources
+    entry = Entry(
+        kpi_name="csat", use_case_id="support_chat", use_case_version=None, use_case_instance_id=None, score=4.0,
+        scored_at=AT, provenance="attested", entered_by="m.curie", reason="Phone survey",
+    )  # fmt: skip
+    journal = Journal(tmp_path / "scores")
+    journal.add(entry, now=AT)
+    pull_source(LandingZone(settings.landing_dir), discover()["manual_scores"], options, now=AT)
+    assert _found(settings)["by_hand"].is_good
+    journal.files()[0].unlink()
+    lost = _found(settings)["by_hand"]
+    assert (lost.is_good, "2026-07.jsonl of the journal" in lost.text) == (False, True)

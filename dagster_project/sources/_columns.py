@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from dagster_project.sources._connector import UTC_TIMESTAMP
+from dagster_project.sources._json import readable
 
 TimestampKind = Literal["iso", "unix_s", "unix_ms", "unix_ns", "relative_ms"]
 
@@ -101,7 +101,7 @@ def text_of(value: object) -> str | None:
     """Write a JSON value as text: text as it is, everything else as JSON."""
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value, default=str).decode()
+    return readable(value).decode()
 
 
 def from_python(values: list[object]) -> pa.Array:

@@ -62,7 +62,7 @@ class Reject:
         record_index: 0-based position of the record in its input.
         reason_code: Short stable name, `value_unparsable` and the like.
         reason: One sentence with the column and what was expected.
-        raw_text: The record as it came, cut to `RAW_TEXT_LIMIT_BYTES`.
+        raw_text: The record as it came, or what of it may be kept, cut to `RAW_TEXT_LIMIT_BYTES`.
     """
 
     record_index: int
@@ -78,6 +78,11 @@ class Reject:
         return cls(record_index, reason_code, reason, text)
 
 
+def unsaid(raw: bytes) -> bytes:
+    """Give what is kept of a line that cannot be split into what was said and what was used: its length."""
+    return f"{len(raw):,} bytes".encode()
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some consecutive records of one input, for one entity.
@@ -88,6 +93,7 @@ class Batch:
         record_index: int64 array, the position of each record in its input.
         rows_read: Records consumed from the input for this batch; must equal records plus rejects.
         rejects: The unreadable ones.
+        has_pseudonyms: Whether its users are what may land already, so that the landing zone leaves them as they are.
     """
 
     entity: str
@@ -95,6 +101,7 @@ class Batch:
     record_index: pa.Array
     rows_read: int
     rejects: tuple[Reject, ...] = ()
+    has_pseudonyms: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,12 +153,16 @@ class PullContext:
         fetched_dir: Folder for what is fetched, which is then read as a file.
         reference_dir: Folder of the company's reference data; None when there is none.
         landed: The source's inputs whose landings are current and were read as they would be read in this pull.
+        contents: What the current landings of all inputs of the source were read from, however they were read.
+        hash_key: Key of the pseudonyms of users; None when there is none.
     """
 
     now: datetime
     fetched_dir: Path
     reference_dir: Path | None = None
     landed: Mapping[str, LandedInput] = field(default_factory=dict)
+    contents: Mapping[str, InputIdentity] = field(default_factory=dict)
+    hash_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

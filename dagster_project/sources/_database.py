@@ -1,6 +1,8 @@
 """Databases behind an SQLAlchemy URL: connections with limits, rows as JSON values, refusals in plain words.
 
 Everything is read in read-only transactions; the URL, which holds the password, stands in no message, name or file.
+Limits are said within the transaction that they hold for, and nothing is prepared: so a pooler may stand between that
+hands out a connection per transaction, such as PgBouncer, which refuses what it does not know when one connects.
 """
 
 import re
@@ -10,7 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NoReturn
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
@@ -23,6 +24,7 @@ from dagster_project.sources._http import HttpOptions, RetryError, retried
 
 _ROWS_AT_A_TIME = 5_000
 _POSTGRESQL = "postgresql"
+_PSYCOPG = "psycopg"
 # What tools other than libpq put into the query of a PostgreSQL URL; libpq refuses what it does not know.
 _FOREIGN_PARAMETERS = frozenset(
     {"schema", "connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "sslaccept"}
@@ -31,7 +33,8 @@ _FOREIGN_PARAMETERS = frozenset(
 _PERMANENT_STATES = ("22", "25006", "28", "3D", "3F", "42")
 _PERMANENT_WORDS = re.compile(
     r"authentication failed|does not exist|no password supplied|no pg_hba\.conf entry|permission denied|"
-    r"access denied|unable to open database file|no such (?:table|column)|syntax error|readonly database",
+    r"access denied|unable to open database file|no such (?:table|column)|syntax error|readonly database|"
+    r"unsupported startup parameter",
     re.IGNORECASE,
 )
 
@@ -104,6 +107,8 @@ class Database:
         connection = self._connect()
         try:
             with self.explained():
+                for statement in self._limits():
+                    connection.exec_driver_sql(statement)
                 yield connection
         finally:
             connection.close()
@@ -138,18 +143,12 @@ class Database:
         arguments: dict[str, Any] = {}
         engine_options: dict[str, Any] = {}
         if self.is_postgresql:
-            limits = {
-                "statement_timeout": self._options.statement_timeout_seconds * 1000,
-                "default_transaction_read_only": "on",
-                "timezone": "UTC",
-                "datestyle": "ISO",
-                "extra_float_digits": 1,
-            }
             arguments = {
                 "connect_timeout": self._options.connect_timeout_seconds,
-                "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
                 "application_name": "tokenledger",
             }
+            if self._url.get_driver_name() == _PSYCOPG:
+                arguments["prepare_threshold"] = None
             engine_options = {"isolation_level": "REPEATABLE READ"}
         try:
             return create_engine(
@@ -161,6 +160,18 @@ class Database:
                 f"{self._url.drivername!r}; install one, or name an installed one in the URL."
             )
             raise PermanentSourceError(msg) from None
+
+    def _limits(self) -> tuple[str, ...]:
+        """Give the first statements of a transaction: it only reads, within its time, and writes values one way."""
+        if not self.is_postgresql:
+            return ()
+        return (
+            "set transaction read only",
+            f"set local statement_timeout = {self._options.statement_timeout_seconds * 1000}",
+            "set local timezone = 'UTC'",
+            "set local datestyle = 'ISO'",
+            "set local extra_float_digits = 1",
+        )
 
     def _explain(self, error: SQLAlchemyError) -> NoReturn:
         said = self._said(error)
@@ -192,8 +203,10 @@ def rows(
 
 
 def json_value(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Write a column's value as JSON knows it: instants as ISO 8601 in UTC, decimals exactly."""
+    """Write a column's value as JSON knows it: instants as ISO 8601 in UTC, decimals exactly, what it lacks as text."""
     match value:
+        case None | bool() | int() | float() | str():
+            pass
         case datetime():
             value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
         case date():
@@ -202,10 +215,14 @@ def json_value(value: Any) -> Any:  # noqa: ANN401 - JSON
             value = value if value.is_finite() else None
         case timedelta():
             value = value.total_seconds()
-        case UUID():
-            value = str(value)
         case bytes() | memoryview():
             value = bytes(value).decode("utf-8", "backslashreplace")
+        case list() | tuple():
+            value = [json_value(item) for item in value]
+        case dict():
+            value = {str(name): json_value(item) for name, item in value.items()}
+        case _:
+            value = str(value)
     return value
 
 
@@ -213,7 +230,7 @@ def _parsed(url: SecretStr) -> URL:
     """Read a URL; PostgreSQL without a named driver is psycopg, and libpq gets only what it knows."""
     parsed = make_url(url.get_secret_value().strip())
     if parsed.drivername in {"postgres", _POSTGRESQL}:
-        parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername=f"{_POSTGRESQL}+{_PSYCOPG}")
     if parsed.get_backend_name() == _POSTGRESQL:
         parsed = parsed.difference_update_query(_FOREIGN_PARAMETERS)
     return parsed
@@ -221,6 +238,7 @@ def _parsed(url: SecretStr) -> URL:
 
 def _is_permanent(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None) or ""
-    if state:
+    # A connection that is refused has the state of one that broke, or none; what was said tells the two apart.
+    if state and not state.startswith("08"):
         return state.startswith(_PERMANENT_STATES)
     return bool(_PERMANENT_WORDS.search(str(error.orig)))

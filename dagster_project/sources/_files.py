@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from dagster_project.sources._connector import (
 from dagster_project.sources._objects import StoredObject, stored_objects
 
 _CHUNK_BYTES = 1024 * 1024
+_NAME_DIGITS = 16
 # A file that changed more recently than this may change again without a visible change of its times.
 _SETTLED_NS = 2_000_000_000
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -122,6 +124,11 @@ def sha256_of(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def content_name(path: Path) -> Callable[[], str]:
+    """Give what names a file's content wherever the file lies: the beginning of its hash, taken on the first call."""
+    return cache(lambda: sha256_of(path)[:_NAME_DIGITS])
 
 
 def first_bytes(path: Path, count: int = 4) -> bytes:

@@ -1,6 +1,7 @@
 """JSON whose numbers keep every digit, both ways."""
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,33 @@ def exact(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
 
 def canonical(value: object) -> bytes:
     """Write JSON on one line, members sorted, decimals as the numbers that they are: equal values, equal bytes."""
-    return orjson.dumps(value, default=_number, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    return _dumped(value, _number, orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def readable(value: object) -> bytes:
+    """Write any value as JSON for somebody to read; what JSON does not know becomes text."""
+    return _dumped(value, str)
+
+
+def _dumped(value: object, default: Callable[[Any], Any], option: int = 0) -> bytes:
+    try:
+        return orjson.dumps(value, default=default, option=option)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_writable(value), default=default, option=option)
+
+
+def _writable(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Put what `orjson` refuses, whole numbers beyond 64 bits and halves of characters, into a form that it writes."""
+    match value:
+        case dict():
+            return {_writable(str(name)): _writable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_writable(item) for item in value]
+        case int() if abs(value) >= _INT64_LIMIT:
+            return orjson.Fragment(str(value))
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def member(content: object, path: str) -> Any:  # noqa: ANN401 - JSON

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, Field, field_validator
 
-from dagster_project.sources._columns import blank_to_null
+from dagster_project.sources._columns import blank_to_null, to_type
 from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity
 from dagster_project.sources._tabular import (
     ColumnMapping,
@@ -26,6 +26,8 @@ from dagster_project.sources._tabular import (
 )
 
 PROVENANCES = ("measured", "self_reported", "derived", "attested")
+# A score is a decimal of 18 digits, 6 of them after the point.
+SCORE_LIMIT = 1e12
 
 SCORES = Entity(
     name="scores",
@@ -72,7 +74,8 @@ def score_batches(path: Path, input_uri: str, options: KpiOptions) -> Iterator[B
     mapping = options.mapping({"provenance": PROVENANCES[0]}, required)
 
     def check(raw: RawBatch) -> RawBatch:
-        return _known_provenance(_scored(raw, mapping), mapping)
+        scored = _within_limit(_scored(raw, mapping), mapping, options)
+        return _known_provenance(scored, mapping)
 
     return mapped_batches(path, input_uri, options, mapping, check)
 
@@ -93,6 +96,20 @@ def _scored(raw: RawBatch, mapping: ColumnMapping) -> RawBatch:
     for name in names:
         is_empty = pc.and_(is_empty, _present(raw.columns[name], mapping).is_null())
     return reject_where(raw, is_empty, "value_missing", "score: the record has neither a score nor a score_text")
+
+
+def _within_limit(raw: RawBatch, mapping: ColumnMapping, options: KpiOptions) -> RawBatch:
+    """Reject records whose score has more digits than a score can have: milliseconds since 1970, for instance."""
+    column = mapping.columns.get("score")
+    if column is None:
+        return raw
+    try:
+        scores = to_type(raw.columns[column], pa.float64(), options.timestamp).values
+    except TypeError:
+        # Said by whoever types the columns.
+        return raw
+    is_too_large = pc.fill_null(pc.greater_equal(pc.abs(scores), SCORE_LIMIT), False)  # noqa: FBT003 - Arrow's signature
+    return reject_where(raw, is_too_large, "value_unparsable", f"score: {column!r} is {SCORE_LIMIT:g} or more")
 
 
 def _known_provenance(raw: RawBatch, mapping: ColumnMapping) -> RawBatch:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import orjson
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, InputPull, PullContext, Reject
 from dagster_project.sources._http import LocatedOptions, fetched_version_date, located_inputs
+from dagster_project.sources._json import readable
 
 PRICE_TYPE = pa.decimal128(18, 15)
 MULTIPLIER_TYPE = pa.decimal128(9, 6)
@@ -393,8 +393,7 @@ class Records:
 
     def reject(self, code: str, reason: str, raw: object) -> None:
         """Take in what cannot be landed, as it came."""
-        text = orjson.dumps(raw, default=str, option=orjson.OPT_NON_STR_KEYS)
-        self._rejects.append(Reject.of(len(self), code, reason, text))
+        self._rejects.append(Reject.of(len(self), code, reason, readable(raw)))
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._rejects)

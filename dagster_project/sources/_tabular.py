@@ -49,6 +49,7 @@ from dagster_project.sources._files import (
     refuse_utf16,
     text_lines,
 )
+from dagster_project.sources._json import readable
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 ConstantValue = StrictBool | StrictInt | StrictStr
@@ -418,8 +419,7 @@ def _reject_rows(raw: RawBatch, problems: list[tuple[pa.Array, str, str]]) -> tu
 def _rows_as_json(columns: Mapping[str, pa.Array], rows: Sequence[int]) -> list[str]:
     taken = {name: values.take(pa.array(rows, pa.int64())).to_pylist() for name, values in columns.items()}
     return [
-        orjson.dumps({name: values[position] for name, values in taken.items()}, default=str).decode()
-        for position in range(len(rows))
+        readable({name: values[position] for name, values in taken.items()}).decode() for position in range(len(rows))
     ]
 
 
@@ -577,9 +577,22 @@ def json_lines(path: Path, input_uri: str) -> Iterator[tuple[bytes, bool]]:
 
 
 def read_json_lines(
-    path: Path, input_uri: str, wanted: Sequence[str], *, with_others: bool = False
+    path: Path,
+    input_uri: str,
+    wanted: Sequence[str],
+    *,
+    with_others: bool = False,
+    shown: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[RawBatch]:
-    """Read a file of JSON objects, one per line, in batches; `a.b` is a member of a member."""
+    """Read a file of JSON objects, one per line, in batches; `a.b` is a member of a member.
+
+    Args:
+        path: The file.
+        input_uri: Its name in messages.
+        wanted: The members to read.
+        with_others: Whether the objects' other members are read too.
+        shown: Gives what is kept of a line that is no JSON object.
+    """
     names = _Wanted(tuple(dict.fromkeys(wanted)), with_others)
     rows: list[dict[str, Any]] = []
     lines: list[bytes] = []
@@ -590,7 +603,7 @@ def read_json_lines(
     for position, (line, is_whole) in enumerate(lines_read):
         record = json_object(line, is_whole=is_whole)
         if isinstance(record, tuple):
-            rejects.append(Reject.of(position, *record, line))
+            rejects.append(Reject.of(position, *record, shown(line)))
         else:
             rows.append(record)
             lines.append(line)
@@ -626,7 +639,7 @@ def raw_records(records: Iterable[Mapping[str, Any] | Unreadable], wanted: Seque
             size += len(record.raw)
         else:
             rows.append(dict(record))
-            lines.append(orjson.dumps(record, default=str))
+            lines.append(readable(record))
             indices.append(position)
             size += len(lines[-1])
         if size >= _JSONL_BATCH_BYTES or len(rows) >= BATCH_ROWS:

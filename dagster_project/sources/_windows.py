@@ -59,6 +59,11 @@ def days(start_date: date, now: datetime) -> Iterator[Window]:
         start_at += _DAY
 
 
+def day_of(at: datetime) -> Window:
+    """Give the UTC day that an instant is in."""
+    return next(days(at.astimezone(UTC).date(), datetime.max.replace(tzinfo=UTC)))
+
+
 def hours(start_date: date, now: datetime) -> Iterator[Window]:
     """Give the UTC hours from a day on, the one of `now` included."""
     start_at = datetime.combine(start_date, time(), UTC)

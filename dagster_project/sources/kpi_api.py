@@ -5,7 +5,7 @@ Without a window the whole answer is one input, asked for at each pull. Of a rec
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -34,7 +34,7 @@ from dagster_project.sources._connector import (
 )
 from dagster_project.sources._json import member
 from dagster_project.sources._kpis import SCORES, KpiOptions, score_batches
-from dagster_project.sources._windows import WHOLE, Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 
 
 class _Paging(BaseModel):
@@ -232,8 +232,7 @@ def _read(options: KpiApiOptions, context: PullContext) -> Iterator[InputPull]:
 
 
 def _check(options: KpiApiOptions, context: PullContext) -> str:
-    today = context.now.astimezone(UTC).date()
-    window = next(days(today, context.now), WHOLE) if options.window else WHOLE
+    window = day_of(context.now) if options.window else WHOLE
     with _api(options) as api:
         found = _listed(api, options, api.ask(options.request(window)).content)
         return f"{api.address(options.path)}: {len(found):,} records on the first page"

@@ -7,7 +7,7 @@ count no more: the new answer takes the place of the former one.
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import Batch, Connector, InputPull, PullContext
 from dagster_project.sources._database import Database, DatabaseOptions
 from dagster_project.sources._kpis import SCORES, KpiOptions, score_batches
-from dagster_project.sources._windows import WHOLE, Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 
 _BIND = re.compile(r"(?<![:\w\\]):(window_start|window_end)\b")
 
@@ -94,8 +94,7 @@ def _read(options: KpiQueryOptions, context: PullContext) -> Iterator[InputPull]
 
 def _check(options: KpiQueryOptions, context: PullContext) -> str:
     database = Database(options.database)
-    today = context.now.astimezone(UTC).date()
-    window = next(days(today, context.now), WHOLE) if options.is_windowed else WHOLE
+    window = day_of(context.now) if options.is_windowed else WHOLE
     row_count = len(list(islice(_rows(database, options, window), 1)))
     found = "with rows" if row_count else "without a row"
     return f"{database.address}: the query runs, {found}{' today' if options.is_windowed else ''}"

@@ -4,7 +4,7 @@ Generations and embeddings are the calls; spans, tools, agents and the like, whi
 that are no calls. The keys of the usage exclude one another, `total` is their sum. The API is asked by UTC day of an
 observation's start and only for calls; an observation that is finished or corrected later is found within the lookback.
 Prompts and answers are not asked for, and not kept where an older API or a file has them. Of the metadata only what the
-mapping names is kept.
+mapping names is kept, and users are pseudonyms already in what the API's answers are spooled to.
 """
 
 import base64
@@ -23,6 +23,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._api import Api, ApiOptions, ApiRequest, Paging, numbered_pages, query, token_pages
+from dagster_project.sources._columns import text_of
 from dagster_project.sources._connector import (
     Batch,
     Connector,
@@ -32,11 +33,14 @@ from dagster_project.sources._connector import (
     PullContext,
     Secret,
     StorageOptions,
+    hashed_user,
     secret_origin,
+    unsaid,
 )
-from dagster_project.sources._files import UTF8_MARK, inputs_at, open_bytes
+from dagster_project.sources._files import UTF8_MARK, content_name, inputs_at, open_bytes
+from dagster_project.sources._json import readable
 from dagster_project.sources._tabular import Unreadable, json_lines, json_object
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import Window, WindowedSource, day_of, days, window_inputs
 from dagster_project.sources.usage_payloads import CALLS, Dialect, KnownCallsOptions, payload_batches
 
 _CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
@@ -59,6 +63,7 @@ _KNOWN = frozenset(
      *_ATTRIBUTES, *_CONTENT}
 )  # fmt: skip
 _V2_FIELDS = "core,basic,time,metadata,model,usage,prompt,metrics,trace_context"
+_QUOTED = re.compile(r"-?[0-9]{1,19}")
 _V2_LIMIT = 1000
 _V1_LIMIT = 100
 
@@ -119,11 +124,6 @@ class LangfuseObservationsOptions(KnownCallsOptions):
             raise ValueError(msg)
         return self
 
-    def metadata_names(self) -> frozenset[str]:
-        """Give the members of the metadata that the mapping names."""
-        mapped = [column for column in self.columns.values() if isinstance(column, str)]
-        return frozenset(column.split(".")[1] for column in mapped if column.startswith("metadata."))
-
 
 # ---- records
 
@@ -178,8 +178,12 @@ def _members(value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
 
 
 def _counts(usage: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    """Give the counts of a usage; some writers leave a key without a value."""
-    return {name: count for name, count in _members(usage).items() if count is not None}
+    """Give the counts of a usage; some writers leave a key without a value, some quote whole numbers of 64 bits."""
+    return {name: _unquoted(count) for name, count in _members(usage).items() if count is not None}
+
+
+def _unquoted(count: Any) -> Any:  # noqa: ANN401 - JSON
+    return int(count) if isinstance(count, str) and _QUOTED.fullmatch(count) else count
 
 
 def _judged(record: Mapping[str, Any] | Unreadable) -> Mapping[str, Any] | Unreadable:
@@ -190,7 +194,8 @@ def _judged(record: Mapping[str, Any] | Unreadable) -> Mapping[str, Any] | Unrea
         is_whole = isinstance(count, int | float) and not isinstance(count, bool) and count == count // 1
         if not is_whole or abs(count) >= 2**63:
             reason = f"the usage's {name!r} is not a whole number of 64 bits"
-            return Unreadable("value_unparsable", reason, orjson.dumps(record, default=str))
+            told = {member: record[member] for member in ("id", "start_time", "model_name", "usage")}
+            return Unreadable("value_unparsable", reason, readable(told))
     return record
 
 
@@ -231,7 +236,7 @@ _Observations = Iterator[Mapping[str, Any] | Unreadable]
 def _json_lines(path: Path, input_uri: str) -> _Observations:
     for line, is_whole in json_lines(path, input_uri):
         found = json_object(line, is_whole=is_whole)
-        yield Unreadable(*found, line) if isinstance(found, tuple) else found
+        yield Unreadable(*found, unsaid(line)) if isinstance(found, tuple) else found
 
 
 def _json(path: Path, input_uri: str) -> _Observations:
@@ -246,7 +251,7 @@ def _json(path: Path, input_uri: str) -> _Observations:
         if isinstance(item, dict):
             yield item
         else:
-            yield Unreadable("json_not_an_object", "the item is no JSON object", orjson.dumps(item))
+            yield Unreadable("json_not_an_object", "the item is no JSON object", unsaid(readable(item)))
 
 
 def _csv(path: Path, input_uri: str) -> _Observations:
@@ -282,10 +287,11 @@ def _observations(path: Path, input_uri: str) -> _Observations:
     return reader(path, input_uri)
 
 
-def _batches(observations: _Observations, input_uri: str, options: LangfuseObservationsOptions) -> Iterator[Batch]:
+def _batches(path: Path, input_uri: str, options: LangfuseObservationsOptions) -> Iterator[Batch]:
     names = options.metadata_names()
+    observations = _observations(path, input_uri)
     records = (item if isinstance(item, Unreadable) else _record(item, names) for item in observations)
-    return payload_batches(map(_judged, records), input_uri, options.payload_options())
+    return payload_batches(map(_judged, records), input_uri, options.payload_options(), content_name(path))
 
 
 # ---- the API
@@ -314,11 +320,34 @@ def _text(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _asked(api: Api, options: LangfuseApi, window: Window, names: frozenset[str]) -> Iterator[dict[str, Any]]:
-    """Give the calls of a day as records: nothing that was said reaches the spooled file."""
-    for request, paging in _requests(options, window):
+def _asked(
+    api: Api, options: LangfuseObservationsOptions, window: Window, hash_key: bytes | None
+) -> Iterator[dict[str, Any]]:
+    """Give the calls of a day as records: nothing that was said, and no user in clear, reaches the spooled file."""
+    assert options.api is not None  # noqa: S101 - whoever asks has one
+    names = options.metadata_names()
+    user_column = options.payload_options().columns.get("user_id")
+    for request, paging in _requests(options.api, window):
         for page in api.pages(request, paging):
-            yield from (_record(item, names) for item in _data(api, request, page))
+            for item in _data(api, request, page):
+                record = _record(item, names)
+                yield record if options.keep_user_ids else _with_pseudonym(record, user_column, hash_key)
+
+
+def _with_pseudonym(record: dict[str, Any], column: object, hash_key: bytes | None) -> dict[str, Any]:
+    """Put the user's pseudonym where the mapping finds the user; null without a key."""
+
+    def replaced(members: dict[str, Any], path: str) -> dict[str, Any]:
+        name, _, rest = path.partition(".")
+        if path in members or not rest:
+            user = text_of(members.get(path))
+            return {**members, path: hashed_user(user, hash_key) if user and hash_key else None}
+        inner = members.get(name)
+        return {**members, name: replaced(inner, rest)} if isinstance(inner, dict) else members
+
+    if column != "user_id":
+        record = {**record, "user_id": None}
+    return replaced(record, column) if isinstance(column, str) else record
 
 
 def _data(api: Api, request: ApiRequest, page: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON
@@ -338,29 +367,29 @@ def _path(options: LangfuseApi) -> str:
 
 def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterator[InputPull]:
     if options.path is not None:
-        yield from inputs_at(
-            options.path, options.storage, context, lambda file, uri: _batches(_observations(file, uri), uri, options)
-        )
+        yield from inputs_at(options.path, options.storage, context, lambda file, uri: _batches(file, uri, options))
     elif options.api is not None:
-        reached, names = options.api, options.metadata_names()
+        reached = options.api
 
         def read(path: Path, input_uri: str) -> Iterator[Batch]:
             records = map(_judged, _json_lines(path, input_uri))
-            return payload_batches(records, input_uri, options.payload_options())
+            for batch in payload_batches(records, input_uri, options.payload_options(), content_name(path)):
+                yield replace(batch, has_pseudonyms=True)
 
         with _api(reached) as api:
             lookback = timedelta(days=reached.lookback_days)
             source = WindowedSource(options.name, api.address(_path(reached)), lookback)
             windows = days(reached.start_date, context.now)
-            yield from window_inputs(source, context, windows, lambda day: _asked(api, reached, day, names), read)
+            yield from window_inputs(
+                source, context, windows, lambda day: _asked(api, options, day, context.hash_key), read
+            )
 
 
 def _check(options: LangfuseObservationsOptions, context: PullContext) -> str | None:
     if options.api is None:
         return None
-    today = next(days(context.now.date(), context.now))
     with _api(options.api) as api:
-        request, _ = next(_requests(options.api, today))
+        request, _ = next(_requests(options.api, day_of(context.now)))
         found = _data(api, request, api.ask(request.having("limit", 1)).content)
     return f"{options.api.url}: {'a generation' if found else 'no generation yet'} today"
 
@@ -373,4 +402,5 @@ connector = Connector(
     read=_read,
     check=_check,
     staged_with="usage_payloads",
+    version=2,
 )

@@ -6,13 +6,14 @@ itself says what a day holds, by number of rows and the sum of their hashes, and
 snapshot, whenever that is not what has landed. A day is looked at until its lookback has passed.
 
 Prompts, answers and the requests that led to them are not read. Of the metadata those members are taken that tell
-usage, outcome and to whom the call belongs. What the proxy answered from its own cache used nothing of a provider.
+usage and outcome, and those that the mapping names. What the proxy answered from its own cache used nothing of a
+provider.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -23,7 +24,7 @@ from sqlalchemy import Connection
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import Batch, Connector, InputPull, PullContext
 from dagster_project.sources._database import Database, DatabaseOptions, rows
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import Window, WindowedSource, day_of, days, window_inputs
 from dagster_project.sources.usage_payloads import CALLS, Dialect, KnownCallsOptions, payload_batches
 
 # Of these the names and meanings have held since the table exists.
@@ -43,11 +44,6 @@ _NOT_READ = (
 _PLAIN_TYPES = frozenset(
     {"text", "character varying", "integer", "bigint", "smallint", "double precision", "real", "numeric", "boolean",
      "timestamp without time zone", "timestamp with time zone", "date", "uuid"}
-)  # fmt: skip
-_METADATA = (
-    "user_api_key_alias", "user_api_key_team_alias", "user_api_key_project_id", "user_api_key_project_alias",
-    "user_api_key_org_id", "spend_logs_metadata", "status", "azure_spillover", "attempted_retries",
-    "attempted_fallbacks", "original_model_group",
 )  # fmt: skip
 _ATTRIBUTES = (
     "call_type", "api_key", "api_base", "model_id", "model_group", "organization_id", "litellm_call_id", "request_tags",
@@ -151,6 +147,7 @@ class _Table:
         # A column that holds JSON may hold prompts; of those that are not known only the plain ones are read.
         self._new = tuple(name for name, kind in types.items() if name not in known and kind in _PLAIN_TYPES)
         self._columns = (*_REQUIRED, *(name for name in _OPTIONAL if name in types), *self._new)
+        self._metadata_names = options.metadata_names()
         self._relation = f'"{options.schema_name}"."LiteLLM_SpendLogs"'
 
     def _window_sql(self, what: str) -> str:
@@ -179,7 +176,7 @@ class _Table:
         """Give a window's rows as records, in the order of their start."""
         statement = self._window_sql(self._selected) + ' order by "startTime", request_id'
         for row in rows(connection, statement, _bounds(window)):
-            yield _record(row, self._new)
+            yield _record(row, self._metadata_names, self._new)
 
 
 def _bounds(window: Window) -> dict[str, datetime]:
@@ -189,8 +186,8 @@ def _bounds(window: Window) -> dict[str, datetime]:
 # ---- records
 
 
-def _record(row: Mapping[str, Any], new_columns: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Bring a row to the names that the mapping knows; members of the metadata that are not listed are left out."""
+def _record(row: Mapping[str, Any], metadata_names: frozenset[str], new_columns: tuple[str, ...]) -> dict[str, Any]:
+    """Bring a row to the names that the mapping knows; members of the metadata that it does not name are left out."""
     metadata = _json(row["metadata"], dict)
     is_cached = str(row["cache_hit"]).lower() == "true"
     is_success = (row.get("status") or metadata.get("status") or "success") != "failure"
@@ -206,7 +203,7 @@ def _record(row: Mapping[str, Any], new_columns: tuple[str, ...] = ()) -> dict[s
     }
     return {
         **{name: row.get(name) for name in (*_REQUIRED, *_OPTIONAL) if name not in {"metadata", "user", "end_user"}},
-        "metadata": {name: metadata[name] for name in _METADATA if metadata.get(name) is not None},
+        "metadata": {name: metadata[name] for name in sorted(metadata_names & metadata.keys())},
         "tags": _tags(_json(row["request_tags"], list)),
         "provider_name": _PROVIDERS.get(provider, provider),
         "model_name": str(row["model"]).removeprefix(f"{provider}/") if provider else row["model"],
@@ -349,9 +346,7 @@ def _check(options: LitellmSpendLogsOptions, context: PullContext) -> str:
         first_date = table.first_date(connection)
         if first_date is None:
             return f"{database.address}: no spend logs yet"
-        today = context.now.astimezone(UTC).date()
-        [window] = list(days(today, context.now))[:1]
-        count = table.content(connection, window)["row_count"]
+        count = table.content(connection, day_of(context.now))["row_count"]
     return f"{database.address}: spend logs since {first_date}, {count:,} today"
 
 

@@ -1,15 +1,17 @@
 """KPI scores that somebody enters by hand: a journal that is only ever added to, with who entered what, when and why.
 
 The journal is a folder of JSON Lines, one file per UTC month of entry. Each entry carries the hash of the one before
-it, so that an entry that was changed or taken out afterwards breaks the chain, and the file is refused. A correction is
-a further entry for the same score, a withdrawal one without a score; both name the entry that they replace. Of several
-entries for one score the last one counts, the others stay.
+it, so that an entry that was changed or taken out afterwards breaks the chain, and the file is refused. What has landed
+is what each file must still begin with, so that nothing is cut off its end either. A correction is a further entry for
+the same score, a withdrawal one without a score; both name the entry that they replace, and no entry is replaced twice.
+Of several entries for one score the last one counts, the others stay.
 """
 
 import hashlib
 import os
+import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from dagster_project.errors import ConfigurationError, PermanentSourceError
 from dagster_project.sources._connector import (
     Batch,
     Connector,
+    InputIdentity,
     InputPull,
     LocalPatternField,
     PullContext,
@@ -30,9 +33,10 @@ from dagster_project.sources._connector import (
 )
 from dagster_project.sources._files import file_input
 from dagster_project.sources._json import canonical
-from dagster_project.sources._kpis import SCORES, KpiOptions, score_batches
+from dagster_project.sources._kpis import SCORE_LIMIT, SCORES, KpiOptions, score_batches
 
 WITHDRAWN = "withdrawn"
+_FILE_NAME = re.compile(r"/[0-9]{4}-[0-9]{2}\.jsonl$")
 _SCORE = (
     "kpi_name", "score", "score_text", "use_case_id", "use_case_version", "use_case_instance_id", "scored_at",
     "provenance",
@@ -90,10 +94,16 @@ class Journal:
 
     Args:
         folder: Where its files are; made when the first entry is.
+        landed: What has landed from it, by input.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, landed: Mapping[str, InputIdentity] | None = None) -> None:
         self.folder = folder
+        self._landed = {
+            input_uri.rpartition("/")[2]: identity
+            for input_uri, identity in (landed or {}).items()
+            if _FILE_NAME.search(input_uri)
+        }
 
     def files(self) -> list[Path]:
         """Give the files, oldest first."""
@@ -103,11 +113,15 @@ class Journal:
         """Add an entry, durably, and give its id.
 
         Raises:
+            ConfigurationError: the entry that it replaces is not there, or was replaced already; nothing was added.
             PermanentSourceError: the journal is broken; nothing was added.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             lines = list(self._chained())
+            self.compare()
+            if entry.replaces_entry_id:
+                self._found([item.content for item in lines], entry.replaces_entry_id)
             last = lines[-1] if lines else None
             previous = _line_sha256(last.line) if last else ""
             entered_at = now.astimezone(UTC)
@@ -132,7 +146,8 @@ class Journal:
         Raises:
             PermanentSourceError: an entry was changed or taken out.
         """
-        return (item.content for item in self._chained())
+        yield from (item.content for item in self._chained())
+        self.compare()
 
     def find(self, entry_id: str) -> dict[str, Any]:
         """Give an entry by its id, or by the beginning of it.
@@ -141,7 +156,9 @@ class Journal:
             ConfigurationError: there is none, several, or it was replaced already.
             PermanentSourceError: the journal is broken.
         """
-        entries = list(self.entries())
+        return self._found(list(self.entries()), entry_id)
+
+    def _found(self, entries: Sequence[dict[str, Any]], entry_id: str) -> dict[str, Any]:
         found = [entry for entry in entries if entry_id and str(entry["entry_id"]).startswith(entry_id)]
         if len(found) != 1:
             msg = f"Looked for the entry {entry_id!r} in {self.folder}: {len(found)} entries, expected one."
@@ -151,6 +168,19 @@ class Journal:
             msg = f"The entry {found[0]['entry_id']} was replaced by {replacing[0]}; name that one."
             raise ConfigurationError(msg)
         return found[0]
+
+    def compare(self) -> None:
+        """Compare the files with what has landed; raises PermanentSourceError when one does not begin with it."""
+        for name, identity in sorted(self._landed.items()):
+            path = self.folder / name
+            content = path.read_bytes()[: identity.size_bytes] if path.exists() else b""
+            if hashlib.sha256(content).hexdigest() != identity.sha256:
+                msg = (
+                    f"Read {name} of the journal in {self.folder}: an entry is not what was entered, or is gone. "
+                    f"Expected the file to begin with the {identity.size_bytes:,} bytes that have landed, for entries "
+                    "are only ever added; restore the file, then correct by `tokenledger score correct`."
+                )
+                raise PermanentSourceError(msg)
 
     def check(self, path: Path) -> None:
         """Check the chain up to the end of a file; raises PermanentSourceError where it is broken."""
@@ -257,12 +287,12 @@ def scale_problem(kpi_name: str, use_case_id: str, score: float, kpis: list[dict
     if kpi is None:
         known = ", ".join(row["kpi_name"] for row in of_use_case) or "none"
         return f"{use_case_id} has no KPI {kpi_name!r}; seed_kpis.csv has: {known}"
-    low, high = float("-inf"), float("inf")
+    low, high = -SCORE_LIMIT, SCORE_LIMIT
     if kpi["kpi_type"] == "boolean" or kpi["kpi_type"] == "percentage" or kpi.get("unit") == "share":
         low, high = 0.0, 1.0
     elif kpi["kpi_type"] in _LIKERT_TOPS:
         low, high = 1.0, _LIKERT_TOPS[kpi["kpi_type"]]
-    is_right = low <= score <= high and score not in (float("inf"), float("-inf"))
+    is_right = low <= score <= high and abs(score) < SCORE_LIMIT
     if kpi["kpi_type"] == "boolean":
         is_right = score in (0.0, 1.0)
     return (
@@ -279,8 +309,9 @@ def _reading(options: ManualScoresOptions) -> KpiOptions:
     return KpiOptions(name=options.name, kind=options.kind, columns=columns, keep_unmapped=True)
 
 
-def _read(options: ManualScoresOptions, _: PullContext) -> Iterator[InputPull]:
-    journal = Journal(options.folder)
+def _read(options: ManualScoresOptions, context: PullContext) -> Iterator[InputPull]:
+    journal = Journal(options.folder, context.contents)
+    journal.compare()
     reading = _reading(options)
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
@@ -291,8 +322,9 @@ def _read(options: ManualScoresOptions, _: PullContext) -> Iterator[InputPull]:
         yield file_input(path, f"{options.path.label}{options.path.pattern}/{path.name}", read)
 
 
-def _check(options: ManualScoresOptions, _: PullContext) -> str:
-    return f"{options.path.pattern}: {len(list(Journal(options.folder).entries())):,} entries, the chain holds"
+def _check(options: ManualScoresOptions, context: PullContext) -> str:
+    entries = list(Journal(options.folder, context.contents).entries())
+    return f"{options.path.pattern}: {len(entries):,} entries, the chain holds"
 
 
 connector = Connector(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
-import orjson
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,8 +31,10 @@ from dagster_project.sources._connector import (
     PullContext,
     Reject,
     Secret,
+    unsaid,
 )
 from dagster_project.sources._files import file_inputs, text_lines
+from dagster_project.sources._json import readable
 from dagster_project.sources._otlp import USER_ATTRIBUTES, USER_PSEUDONYM_ATTRIBUTE, is_content, is_user
 from dagster_project.sources._tabular import json_object
 
@@ -283,7 +284,7 @@ def _index(value: Any) -> int:  # noqa: ANN401 - JSON
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else readable(value).decode()
 
 
 def _number(value: Any) -> float:  # noqa: ANN401 - JSON
@@ -433,7 +434,7 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
     if resource:
         others["resource"] = resource
     if others:
-        row[_ATTRIBUTES_JSON] = orjson.dumps(others, default=str).decode()
+        row[_ATTRIBUTES_JSON] = readable(others).decode()
     return tuple(row)
 
 
@@ -461,7 +462,7 @@ class _Collected:
     rejects: list[Reject] = field(default_factory=list)
 
     def reject(self, code: str, reason: str, raw: Any) -> None:  # noqa: ANN401 - JSON, or the line that is none
-        text = raw if isinstance(raw, bytes) else orjson.dumps(_without_content(raw))
+        text = raw if isinstance(raw, bytes) else readable(_without_content(raw))
         self.rejects.append(Reject.of(self.position, code, reason, text))
         self.position += 1
 
@@ -542,7 +543,7 @@ def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
         for line, is_whole in text_lines(path, input_uri, limit_bytes=LINE_LIMIT_BYTES):
             record = json_object(line, is_whole=is_whole)
             if isinstance(record, tuple):
-                collected.reject(*record, line)
+                collected.reject(*record, unsaid(line))
             else:
                 collected.export(record)
             if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:

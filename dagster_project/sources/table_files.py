@@ -5,7 +5,7 @@ record is rejected only when a value cannot be read as its column's type or has 
 which is declared in the configuration and lands beside the counts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -22,7 +22,7 @@ from dagster_project.sources._connector import (
     InputPull,
     PullContext,
 )
-from dagster_project.sources._files import file_inputs
+from dagster_project.sources._files import content_name, file_inputs
 from dagster_project.sources._tabular import (
     ConstantColumn,
     ConstantValue,
@@ -125,22 +125,25 @@ def _read(options: TableFilesOptions, context: PullContext) -> Iterator[InputPul
     mapping = options.mapping({"operation_name": "chat", **inclusions}, ("event_at",))
 
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
+        name = content_name(path)
         for batch in mapped_batches(path, input_uri, options, mapping):
-            yield _with_call_ids(batch, input_uri)
+            yield _with_call_ids(batch, name)
 
     return file_inputs(options, context, read)
 
 
-def _with_call_ids(batch: Batch, input_uri: str) -> Batch:
-    """Give calls without an id one that is stable as long as the file is: its name and the position in it."""
+def _with_call_ids(batch: Batch, name: Callable[[], str]) -> Batch:
+    """Give calls without an id one that is the same wherever the file lies: by its content and the position in it."""
     ids = batch.records.column("call_id")
     if not ids.null_count:
         return batch
     positions = batch.record_index.cast(pa.string())
-    numbered = pc.binary_join_element_wise(pa.scalar(input_uri.rpartition("/")[2]), positions, ":")
+    numbered = pc.binary_join_element_wise(pa.scalar(name()), positions, ":")
     place = CALLS.schema.get_field_index("call_id")
     records = batch.records.set_column(place, CALLS.schema.field(place), pc.coalesce(ids, numbered))
     return replace(batch, records=records)
 
 
-connector = Connector(kind="table_files", feed="usage", entities=(CALLS,), options=TableFilesOptions, read=_read)
+connector = Connector(
+    kind="table_files", feed="usage", entities=(CALLS,), options=TableFilesOptions, read=_read, version=2
+)

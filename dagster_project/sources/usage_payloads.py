@@ -3,14 +3,14 @@
 A record holds the usage block, the whole response, or is the response itself; a stream holds a list of events.
 Of a response only usage, model, tier and identifier are read: prompts and answers are never stored. A stream's
 blocks are merged member by member, the last value wins, because a later event corrects an earlier one; the blocks
-land beside the result; a rejected record keeps its mapped members and its blocks, a line that is not JSON stays as
-it came. What the counts mean is staging's business: here a block only gets the name of its dialect,
+land beside the result; a rejected record keeps its mapped members, users left out, and its blocks, a line that is not
+JSON only its length. What the counts mean is staging's business: here a block only gets the name of its dialect,
 by the host and path of the request or by the configuration. Work of another model within a call (an advisor) is a
 row of its own.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
@@ -30,8 +30,10 @@ from dagster_project.sources._connector import (
     PullContext,
     Reject,
     SourceOptions,
+    unsaid,
 )
-from dagster_project.sources._files import file_inputs
+from dagster_project.sources._files import content_name, file_inputs
+from dagster_project.sources._json import readable
 from dagster_project.sources._tabular import (
     ConstantColumn,
     ConstantValue,
@@ -41,7 +43,7 @@ from dagster_project.sources._tabular import (
     Unreadable,
     known_column,
     raw_records,
-    read_raw,
+    read_json_lines,
     typed_batch,
 )
 
@@ -283,6 +285,11 @@ class KnownCallsOptions(SourceOptions):
             constants=self.constants,
         )
 
+    def metadata_names(self) -> frozenset[str]:
+        """Give the members of the records' metadata that the mapping names; the others are left where they are."""
+        mapped = [column for column in self.payload_options().columns.values() if isinstance(column, str)]
+        return frozenset(column.split(".")[1] for column in mapped if column.startswith("metadata."))
+
 
 # ---- usage blocks
 
@@ -440,9 +447,10 @@ class _BadRecordError(ValueError):
 class _Reader:
     """Reads the records of one input; counts the rows that it put between them."""
 
-    def __init__(self, options: PayloadOptions, input_uri: str) -> None:
+    def __init__(self, options: PayloadOptions, input_uri: str, name: Callable[[], str]) -> None:
         self._options = options
         self._input_uri = input_uri
+        self._name = name
         self._mapping = options.mapping({}, ("event_at",))
         self._added = 0
         self._others: dict[int, list[tuple[str, dict[str, Any]]]] = {}
@@ -477,11 +485,13 @@ class _Reader:
         kept: list[int] = []
         payloads: list[_Payload] = []
         rejects = list(raw.rejects)
+        mapping = self._mapping.columns
+        kept_columns = sorted({name for column, name in mapping.items() if column not in CALLS.user_columns})
 
         def told(row: int, payload: _Payload) -> str:
-            """Write what was mapped of a record and its usage: a rejected record's conversation is not kept either."""
-            columns = {name: raw.columns[name][row].as_py() for name in self._mapping.columns.values()}
-            return orjson.dumps({**columns, "usage": payload.events or payload.usage}, default=str).decode()
+            """Write what was mapped of a record and its usage: neither conversation nor user are kept of a reject."""
+            columns = {name: raw.columns[name][row].as_py() for name in kept_columns}
+            return readable({**columns, "usage": payload.events or payload.usage}).decode()
 
         for row, text in enumerate(texts):
             given = {name: values[row] for name, values in mapped.items()}
@@ -543,14 +553,13 @@ class _Reader:
 
     def _with_other_models(self, batch: Batch) -> Batch:
         """Name calls without an identifier, and put the work of other models behind the call that it belongs to."""
-        file_name = self._input_uri.rpartition("/")[2]
         rows: list[dict[str, Any]] = []
         positions: list[int] = []
         landed = batch.record_index.to_pylist()
         others = {position: self._others[position] for position in landed if position in self._others}
         shift = _Shift(others, self._added)
         for record, position in zip(batch.records.to_pylist(), landed, strict=True):
-            record["call_id"] = record["call_id"] or f"{file_name}:{position}"
+            record["call_id"] = record["call_id"] or f"{self._name()}:{position}"
             rows.append(record)
             positions.append(shift.of(position))
             for number, (model, usage) in enumerate(others.get(position, []), start=1):
@@ -598,23 +607,35 @@ def _parsed(text: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _json(value: object) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+    return None if value is None else readable(value).decode()
 
 
 def payload_batches(
-    records: Iterable[Mapping[str, Any] | Unreadable], input_uri: str, options: PayloadOptions
+    records: Iterable[Mapping[str, Any] | Unreadable],
+    input_uri: str,
+    options: PayloadOptions,
+    name: Callable[[], str] | None = None,
 ) -> Iterator[Batch]:
-    """Read calls from records that are JSON objects already."""
-    reader = _Reader(options, input_uri)
+    """Read calls from records that are JSON objects already.
+
+    Args:
+        records: The records.
+        input_uri: Their input.
+        options: Their mapping.
+        name: Names the content of the input, for calls without an id; None has the input's own name.
+    """
+    reader = _Reader(options, input_uri, name or (lambda: input_uri))
     return reader.batches(raw_records(records, reader.wanted()))
 
 
 def _read(options: UsagePayloadsOptions, context: PullContext) -> Iterator[InputPull]:
     def read(path: Path, input_uri: str) -> Iterator[Batch]:
-        reader = _Reader(options, input_uri)
-        return reader.batches(read_raw(path, input_uri, options, reader.wanted()))
+        reader = _Reader(options, input_uri, content_name(path))
+        return reader.batches(read_json_lines(path, input_uri, reader.wanted(), shown=unsaid))
 
     return file_inputs(options, context, read)
 
 
-connector = Connector(kind="usage_payloads", feed="usage", entities=(CALLS,), options=UsagePayloadsOptions, read=_read)
+connector = Connector(
+    kind="usage_payloads", feed="usage", entities=(CALLS,), options=UsagePayloadsOptions, read=_read, version=2
+)

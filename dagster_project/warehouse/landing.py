@@ -162,7 +162,7 @@ class LandingZone:
 
     def __init__(self, root: Path, *, hash_key: bytes | None = None) -> None:
         self.root = Path(root)
-        self._hash_key = hash_key
+        self.hash_key = hash_key
         self._manifests: dict[str, _Manifest] = {}
 
     @property
@@ -191,6 +191,14 @@ class LandingZone:
         """Give the live files of an entity's rejected records."""
         landings = [item for item in self.current(kind) if item.entity == entity]
         return [landing.rejects_file.path for landing in landings if landing.rejects_file]
+
+    def contents(self, options: SourceOptions) -> dict[str, InputIdentity]:
+        """Give what the current landings of a source were read from, by input."""
+        return {
+            item.input_uri: InputIdentity(item.input_sha256, item.input_bytes)
+            for item in self.current(options.kind)
+            if item.source_name == options.name
+        }
 
     def touched_dates(self, landing: Landing) -> frozenset[date]:
         """Give the days that a landing changes: its own, and those of the landing that it supersedes."""
@@ -264,7 +272,8 @@ class LandingZone:
         """Land every record of a version as a reject, beside the version that stays, and say what is wrong."""
 
         def refused() -> Iterator[Batch]:
-            return (_as_rejects(batch) for batch in pull.batches())
+            for batch in pull.batches():
+                yield _as_rejects(self._without_users(batch, connector.entity(batch.entity), options))
 
         landings = self.land(
             replace(connector, is_whole=False),
@@ -288,7 +297,7 @@ class LandingZone:
 
     def _without_users(self, batch: Batch, entity: Entity, options: SourceOptions) -> Batch:
         """Put the users' pseudonyms in the place of their identifiers; null where there is no key."""
-        if options.keep_user_ids or not entity.user_columns:
+        if options.keep_user_ids or batch.has_pseudonyms or not entity.user_columns:
             return batch
         records = batch.records
         for name in entity.user_columns:
@@ -298,10 +307,10 @@ class LandingZone:
         return replace(batch, records=records)
 
     def _pseudonyms(self, users: pa.Array) -> pa.Array:
-        if self._hash_key is None:
+        if self.hash_key is None:
             return pa.nulls(len(users), users.type)
         encoded = users.dictionary_encode()
-        key = self._hash_key
+        key = self.hash_key
         hashed = pa.array([None if user is None else hashed_user(user, key) for user in encoded.dictionary.to_pylist()])
         return hashed.cast(users.type).take(encoded.indices)
 
@@ -309,8 +318,8 @@ class LandingZone:
         """Hash everything that decides how the content of an input is read."""
         schemas = [f"{entity.name} {entity.schema} {entity.day_column}" for entity in connector.entities]
         parts = [connector.version, schemas, options.reading_sha256(), *([pull_reading] if pull_reading else [])]
-        if self._hash_key and not options.keep_user_ids and any(entity.user_columns for entity in connector.entities):
-            parts.append(hashed_user("", self._hash_key))
+        if self.hash_key and not options.keep_user_ids and any(entity.user_columns for entity in connector.entities):
+            parts.append(hashed_user("", self.hash_key))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def withdraw(self, kind: str, source_name: str, *, now: datetime, listed: Collection[str] = ()) -> list[Landing]:
@@ -544,7 +553,9 @@ def pull_source(
     now = now.astimezone(UTC)
     zone.refresh(connector.kind)
     results: list[Landing | SourceFailure] = []
-    context = PullContext(now, zone.fetched_dir, reference_dir, zone.landed_inputs(connector, options))
+    landed = zone.landed_inputs(connector, options)
+    contents = zone.contents(options)
+    context = PullContext(now, zone.fetched_dir, reference_dir, landed, contents, zone.hash_key)
     inputs = iter(connector.read(options, context))
     input_uri: str | None = None
     listed: set[str] = set()

@@ -212,6 +212,10 @@ def test_check_counts_the_first_page(tmp_path: Path):
     check = discover()[KIND].check
     assert check is not None
     with api_server({"/v1/answers": _by_number}) as server:
+        # At midnight the day that begins is asked for, and not everything.
+        windowed = _options(server, window={"start": "from", "end": "until", "format": "date"}, start_date="2026-11-18")
+        check(windowed, PullContext(datetime(2026, 11, 20, tzinfo=UTC), tmp_path))
+        assert (server.calls[0].param("from"), server.calls[0].param("until")) == ("2026-11-20", "2026-11-21")
         assert check(_options(server), PullContext(NOW, tmp_path)) == (
             f"{server.url}/v1/answers: 2 records on the first page"
         )

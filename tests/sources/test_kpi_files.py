@@ -65,3 +65,15 @@ def test_kpi_files_refuses_an_unknown_provenance():
                 "constants": {"provenance": "guessed"},
             }
         )
+
+
+def test_kpi_files_rejects_a_score_that_is_too_large_alone(tmp_path: Path):
+    # 17 July 2026 in milliseconds since 1970; a score has 12 digits before the point.
+    values = ["1784246400000", "-1e12", "999999999999", "4"]
+    lines = "".join(f"2026-07-01,tickets,{value}\n" for value in values)
+    (tmp_path / "k.csv").write_text("at,metric,value\n" + lines, encoding="utf-8")
+    columns = {"scored_at": "at", "kpi_name": "metric", "score": "value"}
+    pulled = pull(tmp_path, "kpi_files", path=str(tmp_path / "k.csv"), format="csv", columns=columns)
+    assert pulled.reasons() == {0: "value_unparsable", 1: "value_unparsable"}
+    assert pulled.rejects()[0]["reason"] == "score: 'value' is 1e+12 or more"
+    assert [row["score"] for row in pulled.rows()] == [999999999999.0, 4.0]

@@ -199,3 +199,24 @@ def test_check_runs_the_query(postgres: Postgres, tickets: psycopg.Connection, t
     assert check(_options(postgres), PullContext(NOW, tmp_path)) == f"{address}: the query runs, without a row today"
     tickets.execute("insert into tickets values ('a', '2026-11-20 09:00+00', 4, true)")
     assert check(_options(postgres), PullContext(NOW, tmp_path)) == f"{address}: the query runs, with rows today"
+    # At midnight the day that begins is tried, and not everything: the row of the day before is not looked at.
+    for midnight, words in [("2026-11-20", "with rows"), ("2026-11-21", "without a row")]:
+        at = datetime.fromisoformat(midnight).replace(tzinfo=UTC)
+        assert check(_options(postgres), PullContext(at, tmp_path)) == f"{address}: the query runs, {words} today"
+
+
+def test_types_that_json_does_not_know_become_text_and_stop_nothing(
+    postgres: Postgres, tickets: psycopg.Connection, tmp_path: Path
+):
+    tickets.execute("insert into tickets values ('a', '2026-11-18 09:00+00', 4, true)")
+    query = QUERY.replace(
+        "is_resolved from",
+        "inet '10.0.0.7' as ticket_host, array[timestamptz '2026-11-18 00:00+00'] as times, "
+        "jsonb '{\"n\": 123456789012345678901234567890}' as said, int4range(1, 5) as span from",
+    )
+    columns = {**COLUMNS, "use_case_instance_id": "ticket_host", "attributes_json": "said", "use_case_version": "times"}
+    results = _pull(tmp_path, _options(postgres, query=query, columns=columns))
+    assert all(isinstance(item, Landing) for item in results), results
+    [row] = _rows(tmp_path).values()
+    assert (row["use_case_instance_id"], row["score"]) == ("10.0.0.7", 4.0)
+    assert row["use_case_version"] == '["2026-11-18T00:00:00+00:00"]'

@@ -55,6 +55,14 @@ def _rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["call_id"]: row for row in rows}
 
 
+def _everything(folder: Path) -> bytes:
+    """Give all bytes of all files, and of what in them is compressed as a whole."""
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    rows = [pq.read_table(path, partitioning=None).to_pylist() for path in folder.rglob("*.parquet")]
+    unpacked = [gzip.decompress(item) for item in files if item[:2] == b"\x1f\x8b"]
+    return b"".join([*files, *unpacked, str(rows).encode()])
+
+
 def _v2(call: Call) -> Answer:
     """Answer as the second version does: one observation per page, newest first, of the asked type and day."""
     found = [
@@ -107,6 +115,29 @@ def test_a_generation_becomes_a_call_whichever_version_is_asked(version: str, tm
     assert json.loads(call["attributes_json"])["total_cost"] == 0.0058125
 
 
+@pytest.mark.parametrize("user_column", [None, "metadata.user"])
+def test_users_are_pseudonyms_in_every_file_and_hashed_once(user_column: str | None, tmp_path: Path):
+    mail = "ada@example.com"
+    columns = COLUMNS if user_column is None else {**COLUMNS, "user_id": user_column}
+    observations = [{**item, "metadata": {"provider": "openai", "user": mail}} for item in PAGE["data"]]
+
+    def answer(call: Call) -> Answer:
+        is_asked = call.param("type") == "GENERATION" and call.param("fromStartTime") < "2026-11-19"
+        return reply({"data": observations if is_asked else [], "meta": {}})
+
+    with api_server({"/api/public/v2/observations": answer}) as server:
+        _pull(tmp_path, _asked(server, columns=columns))
+        assert mail.encode() not in _everything(tmp_path)
+        assert _rows(tmp_path)["obs-1"]["user_id"] == hashed_user(mail, b"key")
+        # Without a key there is no user; a source that keeps users has them as they are.
+        for name, key, keep, user in [("none", None, False, None), ("kept", b"key", True, mail)]:
+            folder = tmp_path / name
+            zone = LandingZone(folder / "landing", hash_key=key)
+            pull_source(zone, discover()[KIND], _asked(server, columns=columns, keep_user_ids=keep), now=NOW)
+            assert _rows(folder)["obs-1"]["user_id"] == user
+            assert (mail.encode() in _everything(folder)) == keep
+
+
 def test_an_observation_without_usage_has_an_unknown_one(tmp_path: Path):
     with api_server(ROUTES) as server:
         _pull(tmp_path, _asked(server))
@@ -118,8 +149,7 @@ def test_an_observation_without_usage_has_an_unknown_one(tmp_path: Path):
 def test_what_was_said_reaches_no_file(version: str, tmp_path: Path):
     with api_server(ROUTES) as server:
         _pull(tmp_path, _asked(server, version))
-    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    everything = b"".join([*files, *(gzip.decompress(item) for item in files if item[:2] == b"\x1f\x8b")])
+    everything = _everything(tmp_path)
     assert b"obs-1" in everything
     for word in (b"SECRET", SECRET_KEY.encode(), BASIC.removeprefix("Basic ").encode()):
         assert word not in everything
@@ -171,20 +201,21 @@ def test_an_answer_that_is_none_says_what_was_expected(tmp_path: Path):
 # ---- files of an export
 
 
-def _as_csv(path: Path) -> None:
-    names = list(dict.fromkeys(name for item in EXPORTED for name in item))
+def _as_csv(path: Path, exported: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for item in exported for name in item))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        for item in EXPORTED:
+        for item in exported:
             writer.writerow(
                 {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in item.items()}
             )
 
 
-def _as_parquet(path: Path) -> None:
-    counts = pa.map_(pa.string(), pa.int64())
-    columns = {name: [item.get(name) for item in EXPORTED] for name in EXPORTED[1]}
+def _as_parquet(path: Path, exported: list[dict[str, Any]]) -> None:
+    is_quoted = isinstance(exported[1]["usage_details"]["input"], str)
+    counts = pa.map_(pa.string(), pa.string() if is_quoted else pa.int64())
+    columns = {name: [item.get(name) for item in exported] for name in exported[1]}
     arrays = {
         name: pa.array([list((value or {}).items()) for value in values], counts)
         if name == "usage_details"
@@ -198,15 +229,20 @@ def _as_parquet(path: Path) -> None:
     pq.write_table(pa.table(arrays), path)
 
 
-def _write(path: Path) -> None:
-    lines = "".join(json.dumps(item) + "\n" for item in EXPORTED)
+def _quoted(observation: dict[str, Any]) -> dict[str, Any]:
+    """Give an observation as ClickHouse before 25.8 writes its counts, which have 64 bits: quoted."""
+    return {**observation, "usage_details": {name: str(count) for name, count in observation["usage_details"].items()}}
+
+
+def _write(path: Path, exported: list[dict[str, Any]] = EXPORTED) -> None:
+    lines = "".join(json.dumps(item) + "\n" for item in exported)
     match path.name:
         case "export.csv":
-            _as_csv(path)
+            _as_csv(path, exported)
         case "export.parquet":
-            _as_parquet(path)
+            _as_parquet(path, exported)
         case "export.json":
-            path.write_text(json.dumps(EXPORTED), encoding="utf-8")
+            path.write_text(json.dumps(exported), encoding="utf-8")
         case "export.jsonl.gz":
             path.write_bytes(gzip.compress(lines.encode()))
         case _:
@@ -214,16 +250,16 @@ def _write(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["export.jsonl", "export.jsonl.gz", "export.json", "export.csv", "export.parquet"])
-def test_every_format_of_an_export_says_the_same(name: str, tmp_path: Path):
-    _write(tmp_path / name)
+@pytest.mark.parametrize("is_quoted", [False, True], ids=["numbers", "quoted"])
+def test_every_format_of_an_export_says_the_same(name: str, tmp_path: Path, *, is_quoted: bool):
+    _write(tmp_path / name, [_quoted(item) for item in EXPORTED] if is_quoted else EXPORTED)
     [landing] = _pull(tmp_path, _options(path=str(tmp_path / name)))
     assert isinstance(landing, Landing)
     assert (landing.rows_read, landing.rows_landed) == (3, 3)
     rows = _rows(tmp_path)
     call = rows["obs-1"]
     assert call["event_at"] == datetime(2026, 11, 18, 16, 9, 0, 875_000, tzinfo=UTC)
-    usage = {name: int(count) for name, count in json.loads(call["usage_json"]).items()}
-    assert usage == {
+    assert json.loads(call["usage_json"]) == {
         "input": 421, "input_cached_tokens": 1024, "output": 200, "output_reasoning_tokens": 20, "total": 1665,
     }  # fmt: skip
     assert (call["provider_name"], call["use_case_id"], call["latency_ms"]) == ("openai", "support_chat", 581.0)
@@ -242,7 +278,8 @@ def test_a_new_number_of_an_observation_is_kept_beside_it(tmp_path: Path):
 
 def test_a_broken_line_and_a_broken_count_are_rejected_alone(tmp_path: Path):
     broken = {**EXPORTED[1], "id": "obs-9", "usage_details": {"input": "many", "total": 1}}
-    lines = [json.dumps(EXPORTED[1]), '{"id": "cut', json.dumps(broken)]
+    torn = json.dumps(EXPORTED[1])[:-1]
+    lines = [json.dumps(EXPORTED[1]), torn, json.dumps(broken)]
     (tmp_path / "export.jsonl").write_text("\n".join(lines), encoding="utf-8")
     [landing] = _pull(tmp_path, _options(path=str(tmp_path / "export.jsonl")))
     assert isinstance(landing, Landing)
@@ -252,7 +289,12 @@ def test_a_broken_line_and_a_broken_count_are_rejected_alone(tmp_path: Path):
         (1, "json_broken"), (2, "value_unparsable"),
     ]  # fmt: skip
     assert "'input' is not a whole number" in rejects[1]["reason"]
-    assert "SECRET" not in rejects[1]["raw_text"]
+    # Of a torn line, in which anything may be what was said, only how long it was.
+    assert rejects[0]["raw_text"] == f"{len(torn):,} bytes"
+    assert json.loads(rejects[1]["raw_text"])["usage"] == {"input": "many", "total": 1}
+    for reject in rejects:
+        assert "SECRET" not in str(reject)
+        assert "ada@example" not in str(reject)
     assert set(_rows(tmp_path)) == {"obs-1"}
 
 
@@ -282,5 +324,7 @@ def test_check_asks_for_one_observation(tmp_path: Path):
     with api_server(ROUTES) as server:
         said = check(_asked(server), PullContext(datetime(2026, 11, 18, 20, tzinfo=UTC), tmp_path))
         assert (said, server.calls[0].param("limit")) == (f"{server.url}: a generation today", "1")
+        at_midnight = PullContext(datetime(2026, 11, 18, tzinfo=UTC), tmp_path)
+        assert check(_asked(server), at_midnight) == f"{server.url}: a generation today"
     # The first records of a file are read like those of any other kind.
     assert check(_options(path=str(tmp_path / "export.jsonl")), PullContext(NOW, tmp_path)) is None

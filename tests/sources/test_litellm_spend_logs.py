@@ -327,3 +327,33 @@ def test_check_says_since_when_there_are_rows(proxy: Proxy, tmp_path: Path):
     assert connector.check is not None
     said = connector.check(options, PullContext(NOW, tmp_path))
     assert said == f"postgresql://127.0.0.1:{proxy.postgres.port}/postgres: spend logs since 2026-11-18, 1 today"
+    assert connector.check(options, PullContext(datetime(2026, 11, 20, tzinfo=UTC), tmp_path)) == said
+
+
+def test_a_value_that_json_cannot_hold_stops_neither_its_row_nor_the_others(proxy: Proxy, tmp_path: Path):
+    huge = 123456789012345678901234567890
+    metadata = {"spend_logs_metadata": {"step": "answer", "trace": huge}, "requester_metadata": {"token": huge}}
+    proxy.call("big", "2026-11-18 09:00:00", metadata=metadata)
+    proxy.call("plain", "2026-11-18 10:00:00")
+    proxy.connection.execute(f"alter table {TABLE} add column weight numeric")
+    proxy.connection.execute(f"update {TABLE} set weight = {huge} where request_id = 'big'")
+    results = _pull(tmp_path, proxy, columns={**COLUMNS, "customer_id": "metadata.spend_logs_metadata.trace"})
+    first = results[0]
+    assert isinstance(first, Landing), first
+    assert (first.rows_landed, first.rows_rejected) == (2, 0)
+    call = _rows(tmp_path)["big"]
+    assert (call["step_name"], call["customer_id"]) == ("answer", str(huge))
+    assert str(huge) in call["attributes_json"]
+
+
+def test_a_reject_keeps_no_user(proxy: Proxy, tmp_path: Path):
+    broken = {"usage_object": {"prompt_tokens": "many", "total_tokens": 5}}
+    proxy.call("bad", "2026-11-18 10:00:00", metadata=broken, end_user="ada@example.com", user="u-18")
+    landing = _pull(tmp_path, proxy)[0]
+    assert isinstance(landing, Landing)
+    assert landing.rejects_file is not None
+    [reject] = pq.read_table(landing.rejects_file.path).to_pylist()
+    told = json.loads(reject["raw_text"])
+    assert (told["request_id"], told["usage"]["prompt_tokens"]) == ("bad", "many")
+    assert "ada@example" not in reject["raw_text"]
+    assert "u-18" not in reject["raw_text"]

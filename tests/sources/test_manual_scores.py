@@ -1,6 +1,7 @@
 """Scores that are entered by hand: the journal, its chain, corrections, withdrawals, and what lands of them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,6 +142,71 @@ def test_a_former_month_that_was_changed_breaks_the_chain_of_the_next(journal: J
     assert "2026-12.jsonl" in failure.message
 
 
+@pytest.mark.parametrize("cut", ["last_line", "last_file"])
+def test_an_end_that_was_cut_off_after_it_landed_is_refused_wherever_the_journal_is_read(cut: str, tmp_path: Path):
+    journal = Journal(tmp_path / "scores")
+    first = journal.add(ENTRY, now=NOVEMBER)
+    journal.add(ENTRY, now=NOVEMBER)
+    journal.add(ENTRY, now=DECEMBER)
+    _pull(tmp_path)
+    if cut == "last_line":
+        path = journal.files()[1]
+        path.write_bytes(b"")
+    else:
+        journal.files()[1].unlink()
+    # What is left is a chain without a gap.
+    assert len(list(journal.entries())) == 2
+    [failure] = _pull(tmp_path, DECEMBER.replace(hour=9))
+    assert isinstance(failure, SourceFailure)
+    assert not failure.is_transient
+    assert "2026-12.jsonl of the journal" in failure.message
+    assert len(_rows(tmp_path)) == 3
+    contents = LandingZone(tmp_path / "landing").contents(_options(tmp_path))
+    anchored = Journal(tmp_path / "scores", contents)
+    with pytest.raises(PermanentSourceError, match="or is gone"):
+        list(anchored.entries())
+    with pytest.raises(PermanentSourceError, match="or is gone"):
+        anchored.add(ENTRY, now=DECEMBER)
+    with pytest.raises(PermanentSourceError, match="or is gone"):
+        anchored.find(first)
+    check = discover()[KIND].check
+    assert check is not None
+    with pytest.raises(PermanentSourceError, match="or is gone"):
+        check(_options(tmp_path), PullContext(DECEMBER, tmp_path, contents=contents))
+
+
+def test_a_journal_that_was_written_anew_with_a_whole_chain_is_refused(journal: Journal, tmp_path: Path):
+    journal.add(ENTRY, now=NOVEMBER)
+    _pull(tmp_path)
+    journal.files()[0].unlink()
+    journal.add(replace(ENTRY, score=5.0), now=NOVEMBER)
+    [failure] = _pull(tmp_path)
+    assert isinstance(failure, SourceFailure)
+    assert "is not what was entered" in failure.message
+
+
+def test_entries_after_what_has_landed_land(journal: Journal, tmp_path: Path):
+    journal.add(ENTRY, now=NOVEMBER)
+    _pull(tmp_path, NOVEMBER)
+    journal.add(ENTRY, now=NOVEMBER)
+    journal.add(ENTRY, now=DECEMBER)
+    assert all(isinstance(item, Landing) for item in _pull(tmp_path))
+    assert len(_rows(tmp_path)) == 3
+
+
+def test_an_entry_is_replaced_once_also_by_two_people_at_the_same_time(journal: Journal):
+    first = journal.add(ENTRY, now=NOVEMBER)
+    # Both have looked the entry up before either has entered anything.
+    corrections = [
+        replacing(journal.find(first), score=score, entered_by=name, reason="Misheard")
+        for name, score in [("m.curie", 2.0), ("p.curie", 3.0)]
+    ]
+    second = journal.add(corrections[0], now=NOVEMBER)
+    with pytest.raises(ConfigurationError, match=f"was replaced by {second}; name that one"):
+        journal.add(corrections[1], now=NOVEMBER)
+    assert [entry["score"] for entry in journal.entries()] == [4.0, 2.0]
+
+
 def test_a_clock_that_is_behind_keeps_the_order_of_entry(journal: Journal):
     journal.add(ENTRY, now=DECEMBER)
     journal.add(ENTRY, now=NOVEMBER)
@@ -158,6 +224,7 @@ def test_a_clock_that_is_behind_keeps_the_order_of_entry(journal: Journal):
         ("resolved", 0.5, "resolved is a boolean"),
         ("accuracy", 1.01, "0 to 1"),
         ("open_tickets", 420.0, None),
+        ("open_tickets", 1784246400000.0, "1.78425e+12 is not on its scale, -1e+12 to 1e+12"),
         ("open_tickets", float("inf"), "is not on its scale"),
         ("open_tickets", float("nan"), "is not on its scale"),
         ("mood", 1.0, "support_chat has no KPI 'mood'; seed_kpis.csv has: csat, resolved, accuracy, open_tickets"),

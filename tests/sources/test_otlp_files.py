@@ -266,3 +266,22 @@ def test_a_spool_without_files_is_no_failure(tmp_path: Path):
     path = str(tmp_path / "spool" / "*.jsonl.zst")
     assert pull(tmp_path, "otlp_files", path=path, receiver={}).results == []
     assert pull(tmp_path, "otlp_files", path=path).failure.input_uri is None
+
+
+def test_otlp_files_land_a_whole_number_of_any_size_beside_the_others(tmp_path: Path):
+    huge = "123456789012345678901234567890"
+    span = {
+        "traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "startTimeUnixNano": "1782864000000000000",
+        "attributes": [{"key": "shard.number", "value": {"intValue": huge}}],
+    }  # fmt: skip
+    export = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    (tmp_path / "a.jsonl").write_bytes(orjson.dumps(export) + b"\n")
+    [row] = pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).rows()
+    assert row["attributes_json"] == f'{{"shard.number":{huge}}}'
+
+
+def test_otlp_files_keep_nothing_of_a_torn_line_but_its_length(tmp_path: Path):
+    torn = TRACES.read_bytes().splitlines()[0][:-1]
+    (tmp_path / "a.jsonl").write_bytes(torn + b"\n")
+    [reject] = pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).rejects()
+    assert (reject["reason_code"], reject["raw_text"]) == ("json_broken", f"{len(torn):,} bytes")

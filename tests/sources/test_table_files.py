@@ -1,5 +1,6 @@
 """Tables of calls: mapping, typing, rejects by row, and real traces whose sums are published."""
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from dagster_project.sources.table_files import TableFilesOptions
+from dagster_project.warehouse.landing import Landing
 from tests.sources.pulling import FIXTURES, SHARED_DATA, Pulled, pull
 
 CSV = {
@@ -81,7 +83,29 @@ def test_table_files_fills_constants_and_defaults(calls: Pulled):
     first, _, without_id, _ = calls.rows()
     assert (first["provider_name"], first["turn_index"], first["operation_name"]) == ("openai", 1, "chat")
     assert first["input_includes_cache"] is True
-    assert (first["call_id"], without_id["call_id"]) == ("a-1", "calls.csv:2")
+    sha256 = hashlib.sha256(Path(CSV["path"]).read_bytes()).hexdigest()
+    assert (first["call_id"], without_id["call_id"]) == ("a-1", f"{sha256[:16]}:2")
+
+
+def test_table_files_name_calls_without_an_id_by_what_the_file_holds(tmp_path: Path):
+    head, call = "at,tokens\n", "2026-07-01T10:00:00Z,"
+    for folder, tokens in [("eu", 5), ("us", 7), ("eu_again", 5)]:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "calls.csv").write_text(f"{head}{call}{tokens}\n{call}{tokens}\n", encoding="utf-8")
+    columns = {"event_at": "at", "input_tokens": "tokens"}
+    pulled = pull(tmp_path, "table_files", path=str(tmp_path / "*" / "calls.csv"), format="csv", columns=columns)
+    tables = [
+        pq.read_table(file.path, partitioning=None)
+        for landing in pulled.results
+        if isinstance(landing, Landing)
+        for file in landing.files
+    ]
+    ids: dict[str, list[str]] = {}
+    for row in pa.concat_tables(tables).to_pylist():
+        ids.setdefault(Path(row["input_uri"]).parent.name, []).append(row["call_id"])
+    # Files of one name are two pairs of calls; the file that was delivered again under another path is the same pair.
+    assert len({*ids["eu"], *ids["us"]}) == 4
+    assert ids["eu_again"] == ids["eu"]
 
 
 def test_table_files_keeps_unmapped_columns_when_asked(tmp_path: Path):

@@ -1,6 +1,7 @@
 """Recorded calls: dialects by host and path, streams merged, blocks as they came, and no word of the conversation."""
 
 import gzip
+import hashlib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from dagster_project.sources.usage_payloads import Dialect, UsagePayloadsOptions, merge_blocks
 from tests.sources.pulling import FIXTURES, Pulled, pull
 
+CALLS_SHA256 = hashlib.sha256((FIXTURES / "payloads" / "calls.jsonl").read_bytes()).hexdigest()
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 COLUMNS = {
     "event_at": "at",
@@ -49,7 +51,7 @@ def test_usage_payloads_counts_calls_other_models_and_rejects(calls: Pulled):
         (1, "a-2"),
         (3, "a-3"),
         (4, "a-3:1"),
-        (7, "calls.jsonl:6"),
+        (7, f"{CALLS_SHA256[:16]}:6"),
         (8, "a-7"),
     ]
     assert calls.reasons() == {
@@ -115,9 +117,17 @@ def test_usage_payloads_a_response_without_usage_lands_without(calls: Pulled):
 
 def test_usage_payloads_never_stores_answers(calls: Pulled):
     assert "SECRET" not in str(calls.rows())
-    unreadable, *others = calls.rejects()
-    assert unreadable["raw_text"] == "{broken SECRET"
-    assert "SECRET" not in str(others)
+    assert "SECRET" not in str(calls.rejects())
+    # Nobody can say of a line that is not JSON where in it the answer ends.
+    assert calls.rejects()[0]["raw_text"] == f"{len('{broken SECRET')} bytes"
+
+
+def test_usage_payloads_a_reject_keeps_no_user(tmp_path: Path):
+    record = {"at": "2026-07-01T00:00:00Z", "u": {"input_tokens": 1.5}, "who": "ada@example.com", "app": "chat"}
+    columns = {"event_at": "at", "user_id": "who", "use_case_id": "app"}
+    pulled = _pull_records(tmp_path, [record], dialect="openai_responses", usage="u", columns=columns)
+    told = orjson.loads(pulled.rejects()[0]["raw_text"])
+    assert told == {"at": "2026-07-01T00:00:00Z", "app": "chat", "usage": {"input_tokens": 1.5}}
 
 
 def test_usage_payloads_a_reject_keeps_what_was_mapped_and_the_blocks(calls: Pulled):

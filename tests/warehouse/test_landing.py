@@ -27,6 +27,7 @@ from dagster_project.sources._connector import (
     PullContext,
     Reject,
     SourceOptions,
+    hashed_user,
 )
 from dagster_project.sources.table_files import TableFilesOptions
 from dagster_project.sources.table_files import connector as table_files
@@ -510,6 +511,44 @@ def test_a_source_that_stops_on_drift_refuses_an_input_with_an_unreadable_record
     [refused] = zone.current("fake")
     assert (refused.input_uri, refused.rows_landed, refused.rows_rejected) == ("a (refused)", 0, 2)
     assert _only(pull_source(zone, drifted, OPTIONS, now=LATER)).rows_landed == 1
+
+
+def test_a_refused_version_is_kept_without_its_users(tmp_path: Path):
+    def batches() -> Iterator[Batch]:
+        records = pa.record_batch({"user_id": ["ann"], "note": ["same"]}, USERS.schema)
+        rejects = (Reject.of(1, "value_unparsable", "x", "y"),)
+        yield Batch("users", records, pa.array([0], pa.int64()), 2, rejects)
+
+    drifted = replace(_connector({"a": batches}, USERS), entities=(USERS,))
+    zone = LandingZone(tmp_path, hash_key=b"k")
+    pull_source(zone, drifted, SourceOptions(name="feed", kind="fake", on_drift="stop"), now=NOW)
+    [refused] = zone.current("fake")
+    assert refused.rejects_file is not None
+    texts = {row["record_index"]: row["raw_text"] for row in pq.read_table(refused.rejects_file.path).to_pylist()}
+    assert json.loads(texts[0]) == {"user_id": hashed_user("ann", b"k"), "note": "same"}
+
+
+def test_users_that_are_pseudonyms_already_land_as_they_are(tmp_path: Path):
+    pseudonym = hashed_user("ann", b"k")
+
+    def batches() -> Iterator[Batch]:
+        records = pa.record_batch({"user_id": [pseudonym], "note": ["same"]}, USERS.schema)
+        yield Batch("users", records, pa.array([0], pa.int64()), 1, has_pseudonyms=True)
+
+    spooled = replace(_connector({"a": batches}, USERS), entities=(USERS,))
+    landing = _only(pull_source(LandingZone(tmp_path, hash_key=b"k"), spooled, OPTIONS, now=NOW))
+    assert pq.read_table(landing.files[0].path).column("user_id").to_pylist() == [pseudonym]
+
+
+def test_contents_are_what_the_current_landings_were_read_from_however_they_were_read(zone: LandingZone):
+    connector = _connector({"a": lambda: iter([_batch(_hours(1))]), "b": lambda: iter([_batch(_hours(2))])})
+    first, second = pull_source(zone, connector, OPTIONS, now=NOW)
+    assert isinstance(first, Landing)
+    assert isinstance(second, Landing)
+    assert zone.contents(OPTIONS) == {
+        "a": InputIdentity(first.input_sha256, 1), "b": InputIdentity(second.input_sha256, 1),
+    }  # fmt: skip
+    assert zone.contents(SourceOptions(name="other", kind="fake")) == {}
 
 
 def test_landed_inputs_are_those_that_were_read_as_they_would_be_read_today(zone: LandingZone):

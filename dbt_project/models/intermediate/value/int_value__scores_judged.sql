@@ -43,6 +43,7 @@ final as (
         case
             when kpis.kpi_name is null then 'unknown_kpi'
             when ranked.is_score_missing then 'missing_score'
+            when ranked.score is null then 'score_outside_scale'
             when kpis.kpi_type = 'boolean' and ranked.score not in (0, 1) then 'score_outside_scale'
             when
                 (kpis.kpi_type = 'percentage' or kpis.unit = 'share') and not ranked.score between 0 and 1

@@ -23,7 +23,7 @@ final as (
             'attributes_json',
         ]) }} as raw_content,
         record_index,
-        cast(score as decimal(18, 6)) as score,
+        try_cast(score as decimal(18, 6)) as score,
         score is null as is_score_missing,
         scored_at,
         landed_at,
