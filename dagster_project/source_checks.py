@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster_project.errors import PermanentSourceError, TransientSourceError
+from dagster_project.errors import PermanentSourceError
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
 from dagster_project.sources._connector import Connector, PullContext, SourceOptions
+from dagster_project.warehouse.landing import failure_message
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def check_sources(settings: Settings, sources: Sequence[SourceOptions]) -> Itera
         settings: The configuration.
         sources: Those of its sources that are tried.
     """
-    now = settings.as_of or datetime.now(UTC)
+    now = (settings.as_of or datetime.now(UTC)).astimezone(UTC)
     for options in sources:
         connector = discover()[options.kind]
         with tempfile.TemporaryDirectory() as folder:
@@ -40,8 +41,9 @@ def check_sources(settings: Settings, sources: Sequence[SourceOptions]) -> Itera
             try:
                 said = connector.check(options, context) if connector.check else None
                 text = said if said is not None else _read_first(connector, options, context)
-            except (PermanentSourceError, TransientSourceError) as error:
-                yield SourceCheck(options.name, options.kind, is_good=False, text=" ".join(str(error).split()))
+            except Exception as error:  # noqa: BLE001 - one source does not stop the others, whatever is wrong with it
+                text = failure_message(error, f"Tried {options.name}")
+                yield SourceCheck(options.name, options.kind, is_good=False, text=" ".join(text.split()))
             else:
                 yield SourceCheck(options.name, options.kind, is_good=True, text=text)
 

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._api import Api, ApiAnswer, ApiRequest, bearer, single_page
+from dagster_project.sources._api import Api, ApiAnswer, ApiRequest, bearer, single_page, words_of
 from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
@@ -36,7 +36,7 @@ from dagster_project.sources._capacity import (
     whole,
 )
 from dagster_project.sources._cloud_auth import azure_token
-from dagster_project.sources._connector import Connector, Secret
+from dagster_project.sources._connector import Connector, HeaderSecret
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
@@ -68,7 +68,7 @@ class AzureApiOptions(CapacityApiOptions):
 
     url: str = Field(default="https://management.azure.com", exclude=True)
     resource_id: str = Field(pattern=r"^/subscriptions/[^#?]+[^/#?]$", exclude=True)
-    key: Secret = Field(exclude=True)
+    key: HeaderSecret = Field(exclude=True)
     tenant_id: str | None = Field(default=None, exclude=True)
     client_id: str | None = Field(default=None, exclude=True)
     login_url: str = Field(default="https://login.microsoftonline.com", exclude=True)
@@ -128,9 +128,10 @@ def _findings(options: "AzurePtuOptions", page: Mapping[str, Any]) -> Iterator[F
             if not isinstance(points, list):
                 yield Finding(MEASUREMENTS, item, partial(unreadable, "the series has no list 'data'"))
                 continue
+            pairs = member(item, "metadatavalues")
             dimensions = {
                 str(member(pair, "name", "value")).lower(): member(pair, "value")
-                for pair in member(item, "metadatavalues") or []
+                for pair in (pairs if isinstance(pairs, list) else [])
             }
             for point in points:
                 if member(point, "average") is not None:
@@ -210,10 +211,27 @@ def _utilization(api: Api, resource_id: str, window: Window) -> Iterator[Mapping
     )
     path = f"{resource_id}/providers/Microsoft.Insights/metrics"
     for page in api.pages(ApiRequest(path, asked), single_page):
-        if any(len(member(metric, "timeseries") or []) >= _MOST_SERIES for metric in member(page, "value") or []):
+        metrics = _values(api, path, page)
+        for metric in metrics:
+            if (code := member(metric, "errorCode")) not in {None, "Success"}:
+                words = f"{code}: {member(metric, 'errorMessage')}"
+                raise api.incomplete(path, "has a metric that could not be read", words)
+        if any(len(member(metric, "timeseries") or []) >= _MOST_SERIES for metric in metrics):
             msg = f"Asked {api.address(path)}: {_MOST_SERIES} deployments or more, expected fewer. Report the account."
             raise PermanentSourceError(msg)
         yield {name: value for name, value in page.items() if name not in {"cost", "timespan"}}
+
+
+def _values(api: Api, path: str, page: object) -> list[Any]:
+    """Give the list of a page.
+
+    Raises:
+        TransientSourceError: it has none.
+    """
+    items = member(page, "value")
+    if not isinstance(items, list):
+        raise api.incomplete(path, "has no list 'value'", words_of(page))
+    return items
 
 
 def _next_link(_: ApiRequest, answer: ApiAnswer) -> ApiRequest | None:
@@ -224,7 +242,7 @@ def _next_link(_: ApiRequest, answer: ApiAnswer) -> ApiRequest | None:
 def _listed(api: Api, resource_id: str, window: Window) -> Iterator[Mapping[str, Any]]:
     request = ApiRequest(f"{resource_id}/deployments", (("api-version", "2024-10-01"),))
     # One page of them all: an empty last page is no account without deployments.
-    items = [item for page in api.pages(request, _next_link) for item in member(page, "value") or []]
+    items = [item for page in api.pages(request, _next_link) for item in _values(api, request.path, page)]
     yield from observed([{"value": items}], window)
 
 

@@ -7,7 +7,7 @@ count no more: the new answer takes the place of the former one.
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import Batch, Connector, InputPull, PullContext
 from dagster_project.sources._database import Database, DatabaseOptions
 from dagster_project.sources._kpis import SCORES, KpiOptions, score_batches
-from dagster_project.sources._windows import WHOLE, Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 
 _BIND = re.compile(r"(?<![:\w\\]):(window_start|window_end)\b")
 
@@ -31,12 +31,14 @@ class KpiQueryOptions(KpiOptions):
         query: The SELECT; its columns are mapped by `columns`. An ORDER BY keeps equal answers equal.
         start_date: First UTC day of a query by windows.
         lookback_days: For how many days after its end a window may still change.
+        retention_days: After how many days the database forgets rows; days that may be cut are left as they landed.
     """
 
     database: DatabaseOptions = Field(exclude=True)
     query: str = Field(min_length=1)
     start_date: date | None = Field(default=None, exclude=True)
     lookback_days: int = Field(default=7, ge=0, exclude=True)
+    retention_days: int | None = Field(default=None, ge=1, exclude=True)
 
     @property
     def is_windowed(self) -> bool:
@@ -80,6 +82,8 @@ def _read(options: KpiQueryOptions, context: PullContext) -> Iterator[InputPull]
         name=options.name,
         address=f"{database.address}/{options.name}",
         lookback=timedelta(days=options.lookback_days if options.is_windowed else 0),
+        retention=timedelta(days=options.retention_days) if options.is_windowed and options.retention_days else None,
+        question=options.query,
     )
     windows = days(options.start_date, context.now) if options.start_date else iter([WHOLE])
 
@@ -94,8 +98,7 @@ def _read(options: KpiQueryOptions, context: PullContext) -> Iterator[InputPull]
 
 def _check(options: KpiQueryOptions, context: PullContext) -> str:
     database = Database(options.database)
-    today = context.now.astimezone(UTC).date()
-    window = next(days(today, context.now), WHOLE) if options.is_windowed else WHOLE
+    window = day_of(context.now) if options.is_windowed else WHOLE
     row_count = len(list(islice(_rows(database, options, window), 1)))
     found = "with rows" if row_count else "without a row"
     return f"{database.address}: the query runs, {found}{' today' if options.is_windowed else ''}"

@@ -28,15 +28,15 @@ from dagster_project.sources._connector import (
     Connector,
     EnvironmentSecret,
     FilePatternField,
+    HeaderSecret,
     InputPull,
     PullContext,
-    Secret,
     StorageOptions,
     secret_origin,
 )
 from dagster_project.sources._files import UTF8_MARK, inputs_at, open_bytes
 from dagster_project.sources._tabular import Unreadable, json_lines, json_object
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 from dagster_project.sources.usage_payloads import CALLS, Dialect, KnownCallsOptions, payload_batches
 
 _CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
@@ -71,13 +71,15 @@ class LangfuseApi(ApiOptions):
         version: v2, or v1 for a server of one's own before Langfuse 4.
         start_date: First UTC day that is asked for.
         lookback_days: For how many days after its end a day may still get or change observations.
+        retention_days: After how many days Langfuse deletes observations; days that may be cut are left as they landed.
     """
 
-    key: Secret = Field(exclude=True)
+    key: HeaderSecret = Field(exclude=True)
     public_key: str = Field(min_length=1, exclude=True)
     version: Literal["v1", "v2"] = Field(default="v2", exclude=True)
     start_date: date = Field(exclude=True)
     lookback_days: int = Field(default=3, ge=0, exclude=True)
+    retention_days: int | None = Field(default=None, ge=1, exclude=True)
 
 
 class LangfuseObservationsOptions(KnownCallsOptions):
@@ -350,7 +352,9 @@ def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterato
 
         with _api(reached) as api:
             lookback = timedelta(days=reached.lookback_days)
-            source = WindowedSource(options.name, api.address(_path(reached)), lookback)
+            retention = timedelta(days=reached.retention_days) if reached.retention_days else None
+            question = repr(([request for request, _ in _requests(reached, WHOLE)], sorted(names)))
+            source = WindowedSource(options.name, api.address(_path(reached)), lookback, retention, question)
             windows = days(reached.start_date, context.now)
             yield from window_inputs(source, context, windows, lambda day: _asked(api, reached, day, names), read)
 
@@ -358,7 +362,7 @@ def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterato
 def _check(options: LangfuseObservationsOptions, context: PullContext) -> str | None:
     if options.api is None:
         return None
-    today = next(days(context.now.date(), context.now))
+    today = day_of(context.now)
     with _api(options.api) as api:
         request, _ = next(_requests(options.api, today))
         found = _data(api, request, api.ask(request.having("limit", 1)).content)

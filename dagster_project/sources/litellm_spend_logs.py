@@ -12,7 +12,7 @@ usage, outcome and to whom the call belongs. What the proxy answered from its ow
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import Batch, Connector, InputPull, PullContext
 from dagster_project.sources._database import Database, DatabaseOptions, rows
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import Window, WindowedSource, day_of, days, window_inputs
 from dagster_project.sources.usage_payloads import CALLS, Dialect, KnownCallsOptions, payload_batches
 
 # Of these the names and meanings have held since the table exists.
@@ -349,9 +349,7 @@ def _check(options: LitellmSpendLogsOptions, context: PullContext) -> str:
         first_date = table.first_date(connection)
         if first_date is None:
             return f"{database.address}: no spend logs yet"
-        today = context.now.astimezone(UTC).date()
-        [window] = list(days(today, context.now))[:1]
-        count = table.content(connection, window)["row_count"]
+        count = table.content(connection, day_of(context.now))["row_count"]
     return f"{database.address}: spend logs since {first_date}, {count:,} today"
 
 
