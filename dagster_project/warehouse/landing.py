@@ -597,8 +597,8 @@ def failure_message(error: Exception, what: str) -> str:
     own = [frame for frame in frames if _PACKAGE in Path(frame.filename).parts] or frames
     place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
     return (
-        f"{what}: {': '.join(said)}{place}, which was not foreseen. Expected content that can be read or is refused with "
-        "a reason. Pull again; if it stays, correct the source or report the place."
+        f"{what}: {': '.join(said)}{place}, which was not foreseen. Expected content that can be read, or is refused "
+        "with a reason. Pull again; if it stays, correct the source or report the place."
     )
 
 
