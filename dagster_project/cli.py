@@ -26,6 +26,7 @@ from dagster_project.progress import Progress, Step
 from dagster_project.settings import Settings, load_settings
 from dagster_project.sources._kpis import PROVENANCES
 from dagster_project.sources.manual_scores import Entry, Journal, ManualScoresOptions, replacing, scale_problem
+from dagster_project.sources.manual_scores import connector as manual_scores
 
 _PAGE_WIDTH = 140
 
@@ -320,7 +321,9 @@ def _journal(state_dir: Path | None, config: Path | None, source_name: str | Non
         )
     from dagster_project.warehouse.landing import LandingZone  # noqa: PLC0415 - --help need not wait for it
 
-    return settings, Journal(found[0].folder, LandingZone(settings.landing_dir).contents(found[0]))
+    [options] = found
+    landed = LandingZone(settings.landing_dir).landed_inputs(manual_scores, options)
+    return settings, Journal(options.folder, landed)
 
 
 def _refuse_off_scale(settings: Settings, use_case_id: str, kpi_name: str, value: float) -> None:

@@ -335,7 +335,8 @@ class _YamlFile:
         if name not in self.variables:
             problem = f"environment variable {name} is not set, expected by ${{{name}}}; set it and start again"
             self.fail(where, where[-1] if where else "(file)", problem)
-        return self.variables[name]
+        # A file that a value is mounted as ends with a line break as a rule.
+        return self.variables[name].rstrip("\r\n")
 
 
 def _known_keys(model: type[BaseModel], inside: tuple[str | int, ...]) -> list[str]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dagster_project.errors import PermanentSourceError, TransientSourceError
+from dagster_project.errors import PermanentSourceError
 from dagster_project.settings import Settings
 from dagster_project.sources import discover
 from dagster_project.sources._connector import Connector, PullContext, SourceOptions
-from dagster_project.warehouse.landing import LandingZone
+from dagster_project.warehouse.landing import LandingZone, failure_message
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,19 @@ def check_sources(settings: Settings, sources: Sequence[SourceOptions]) -> Itera
         settings: The configuration.
         sources: Those of its sources that are tried.
     """
-    now = settings.as_of or datetime.now(UTC)
+    now = (settings.as_of or datetime.now(UTC)).astimezone(UTC)
     zone = LandingZone(settings.landing_dir)
     for options in sources:
         connector = discover()[options.kind]
         with tempfile.TemporaryDirectory() as folder:
             context = PullContext(now, Path(folder), settings.reference_dir)
             try:
-                context = replace(context, contents=zone.contents(options))
+                context = replace(context, landed=zone.landed_inputs(connector, options))
                 said = connector.check(options, context) if connector.check else None
                 text = said if said is not None else _read_first(connector, options, context)
-            except (PermanentSourceError, TransientSourceError) as error:
-                yield SourceCheck(options.name, options.kind, is_good=False, text=" ".join(str(error).split()))
+            except Exception as error:  # noqa: BLE001 - one source does not stop the others, whatever is wrong with it
+                text = failure_message(error, f"Tried {options.name}")
+                yield SourceCheck(options.name, options.kind, is_good=False, text=" ".join(text.split()))
             else:
                 yield SourceCheck(options.name, options.kind, is_good=True, text=text)
 

@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from dagster_project.errors import ConfigurationError
 from dagster_project.settings import Settings, load_settings
 from dagster_project.source_checks import SourceCheck, check_sources
 from dagster_project.sources import discover
@@ -75,6 +79,34 @@ def test_a_server_that_is_away_is_wrong(tmp_path: Path):
         found = _found(_settings(tmp_path, _costs(server)))["costs"]
     assert not found.is_good
     assert "4 times: status 503" in found.text
+
+
+def test_an_error_that_nobody_foresaw_does_not_stop_the_check_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: object) -> str:
+        raise KeyError(OPENAI_KEY)
+
+    costs = discover()["openai_costs"]
+    monkeypatch.setitem(discover(), "openai_costs", replace(costs, check=broken))
+    (tmp_path / "calls.csv").write_text("at,tokens\n2026-07-01T10:00:00Z,5\n", encoding="utf-8")
+    with api_server({}) as server:
+        found = _found(_settings(tmp_path, _costs(server) + CALLS))
+    assert [(item.name, item.is_good) for item in found.values()] == [("costs", False), ("calls", True)]
+    assert found["costs"].text.startswith("Tried costs: KeyError at source_checks.py:")
+    assert OPENAI_KEY not in found["costs"].text
+
+
+def test_a_key_from_a_file_with_a_line_break_is_accepted(tmp_path: Path):
+    with api_server(openai({"costs": {}})) as server:
+        found = _found(_settings(tmp_path, _costs(server), key=f"{OPENAI_KEY}\n"))
+    assert found["costs"].is_good
+
+
+def test_a_key_that_no_header_can_have_stops_the_start_by_the_name_of_its_variable(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="OPENAI_ADMIN_KEY holds a character") as raised:
+        _settings(tmp_path, _costs(ApiServer("http://127.0.0.1:9")), key="sk-sec\u2019ret")
+    assert "sk-sec" not in str(raised.value)
 
 
 def _command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

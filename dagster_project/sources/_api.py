@@ -12,15 +12,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._connector import EnvironmentSecret, Secret, secret_origin
+from dagster_project.errors import PermanentSourceError, TransientSourceError
+from dagster_project.sources._connector import EnvironmentSecret, HeaderSecret, secret_origin, without_secrets
 from dagster_project.sources._http import (
     HEADERS,
+    Deadline,
     HttpOptions,
     RetryError,
     public_url,
@@ -50,10 +51,10 @@ class ApiOptions(BaseModel):
         http: Patience and size of one request.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str = Field(exclude=True)
-    key: Secret | None = Field(default=None, exclude=True)
+    key: HeaderSecret | None = Field(default=None, exclude=True)
     requests_per_minute: int = Field(default=60, gt=0, exclude=True)
     max_pages: int = Field(default=10_000, gt=0, exclude=True)
     http: HttpOptions = Field(default=HttpOptions(), exclude=True)
@@ -135,7 +136,7 @@ def cursor_pages(items: str, item_id: str, param: str, has_more: str | None = No
 
     def following(request: ApiRequest, answer: ApiAnswer) -> ApiRequest | None:
         page = member(answer.content, items) if items else answer.content
-        if not page or (has_more is not None and not member(answer.content, has_more)):
+        if not isinstance(page, list) or not page or (has_more is not None and not member(answer.content, has_more)):
             return None
         return request.having(param, member(page[-1], item_id))
 
@@ -258,25 +259,42 @@ class Api:
             PermanentSourceError: the API refuses.
             TransientSourceError: it cannot be reached, or does not answer in full.
         """
+        self._pace()
         return retried(
-            lambda: self._once(request),
+            lambda deadline: self._once(request, deadline),
             f"Asked {self.address(request.path)}",
             "pull again, or correct `url` in the source configuration.",
             self._options.http,
-            self._sleep,
+            self._pause,
+            secrets=self._secrets,
         )
 
-    def _once(self, request: ApiRequest) -> ApiAnswer:
-        self._pace()
+    def incomplete(self, path: str, lack: str, words: str = "") -> TransientSourceError:
+        """Make the error of an answer that came with status 200, and is not whole or not the API's at all.
+
+        Args:
+            path: What was asked.
+            lack: What it has, or lacks.
+            words: What it says itself, with or without secrets.
+        """
+        said = f" ({without_secrets(words, self._secrets)[:_SAID_LIMIT]})" if words else ""
+        msg = (
+            f"Asked {self.address(path)}: the answer {lack}{said}. Expected the whole answer, and landed none of it; "
+            "pull again, or correct `url` or what is asked for in the source configuration."
+        )
+        return TransientSourceError(msg)
+
+    def _once(self, request: ApiRequest, deadline: Deadline) -> ApiAnswer:
         url = self._url(request.path)
         what = f"Asked {public_url(url)}"
         body = canonical(request.body) if request.method == "POST" else None
         headers = {"Content-Type": "application/json"} if body else {}
         # An address that the API itself gave has its query already, which an empty one would take away.
         asked = httpx2.URL(url, params=request.params) if request.params else httpx2.URL(url)
-        with self._client.stream(request.method, asked, content=body, headers=headers) as response:
+        patience = deadline.timeout_seconds()
+        with self._client.stream(request.method, asked, content=body, headers=headers, timeout=patience) as response:
             raise_if_busy(response)
-            content = b"".join(whole_content(response, what, self._options.http))
+            content = b"".join(whole_content(response, what, self._options.http, deadline))
             # AWS throttles with a status that others keep for wrong requests.
             if response.status_code == httpx2.codes.BAD_REQUEST and _THROTTLED.search(content[:_THROTTLED_WITHIN]):
                 raise RetryError(f"status {response.status_code}, throttled")
@@ -287,6 +305,11 @@ class Api:
             return ApiAnswer(exact(content), links)
         except ValueError as error:
             raise RetryError(f"status {response.status_code} with what is not JSON: {error}") from error
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another try, which is a request like any other."""
+        self._sleep(seconds)
+        self._pace()
 
     def _pace(self) -> None:
         """Wait until fewer than the allowed requests lie in the last minute."""
@@ -299,7 +322,7 @@ class Api:
     def _url(self, path: str) -> str:
         if "://" not in path:
             return f"{self._options.url}/{path.lstrip('/')}"
-        if urljoin(path, "/") != urljoin(self._options.url, "/"):
+        if _host(path) != _host(self._options.url):
             msg = (
                 f"Asked {public_url(self._options.url)}: the next page is said to be on another host, "
                 f"{public_url(path)}; expected it on the same one, and did not send the key there. Correct `url`."
@@ -328,10 +351,19 @@ class Api:
             parsed = exact(content)
         except ValueError:
             return ""
-        words = next((text for text in (member(parsed, path) for path in _REASONS) if isinstance(text, str)), "")
-        for secret in self._secrets:
-            words = words.replace(secret.get_secret_value(), "***")
+        words = without_secrets(words_of(parsed), self._secrets)
         return f" ({words[:_SAID_LIMIT]})" if words else ""
+
+
+def words_of(content: object) -> str:
+    """Give the words with which an answer says what is wrong; none when they stand nowhere that is usual."""
+    return next((text for text in (member(content, path) for path in _REASONS) if isinstance(text, str)), "")
+
+
+def _host(url: str) -> tuple[str, str, int | None]:
+    """Give scheme, host and port of an address; the port that a scheme has anyway is none."""
+    parsed = httpx2.URL(url)
+    return parsed.scheme, parsed.host, parsed.port
 
 
 def query(**params: str | int | Sequence[str] | None) -> tuple[tuple[str, str], ...]:

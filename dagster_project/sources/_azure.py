@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._api import Api, ApiOptions, ApiRequest, bearer, single_page
+from dagster_project.sources._api import Api, ApiOptions, ApiRequest, bearer, single_page, words_of
 from dagster_project.sources._cloud_auth import azure_token
-from dagster_project.sources._connector import Secret
+from dagster_project.sources._connector import HeaderSecret
 from dagster_project.sources._json import member
 from dagster_project.sources._windows import Window
 
@@ -34,7 +34,7 @@ class AzureApi(ApiOptions):
 
     url: str = Field(default="https://management.azure.com", exclude=True)
     resource_id: str = Field(pattern=r"^/subscriptions/[^#?]+[^/#?]$", exclude=True)
-    key: Secret = Field(exclude=True)
+    key: HeaderSecret = Field(exclude=True)
     tenant_id: str | None = Field(default=None, exclude=True)
     client_id: str | None = Field(default=None, exclude=True)
     login_url: str = Field(default="https://login.microsoftonline.com", exclude=True)
@@ -85,10 +85,11 @@ def metric_pages(api: Api, request: ApiRequest) -> Iterator[Any]:
         TransientSourceError: it cannot be reached, or does not answer in full.
     """
     for page in api.pages(request, single_page):
-        metrics = member(page, "value")
-        if not isinstance(metrics, list):
-            yield page
-            continue
+        metrics = values_of(api, request.path, page)
+        for metric in metrics:
+            if (code := member(metric, "errorCode")) not in {None, "Success"}:
+                words = f"{code}: {member(metric, 'errorMessage')}"
+                raise api.incomplete(request.path, "has a metric that could not be read", words)
         series = [member(metric, "timeseries") for metric in metrics]
         if any(isinstance(found, list) and len(found) >= _MOST_SERIES for found in series):
             msg = (
@@ -97,6 +98,18 @@ def metric_pages(api: Api, request: ApiRequest) -> Iterator[Any]:
             )
             raise PermanentSourceError(msg)
         yield {name: value for name, value in page.items() if name not in {"cost", "timespan"}}
+
+
+def values_of(api: Api, path: str, page: object) -> list[Any]:
+    """Give the list of a page.
+
+    Raises:
+        TransientSourceError: it has none.
+    """
+    items = member(page, "value")
+    if not isinstance(items, list):
+        raise api.incomplete(path, "has no list 'value'", words_of(page))
+    return items
 
 
 def dimensions_of(series: object) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from dagster_project.sources._connector import (
     StorageOptions,
 )
 from dagster_project.sources._files import inputs_at, open_bytes, text_lines
+from dagster_project.sources._json import writable
 from dagster_project.sources._reports import ResultError, pages_of
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._windows import Window, WindowedSource, day_of, days, spooled, window_inputs
 
 MEASURES = (
     "utilization_share", "utilization_percent", "input_tokens", "cache_read_tokens", "output_tokens", "work_tokens",
@@ -134,12 +136,16 @@ class Question:
         ask: Gives the pages of a day.
         is_present_only: Whether it tells the present only, so that no past day can be asked for.
         retention: How long after its start the API can still be asked for a day; None for always.
+        wording: What of the options decides the answer; a day that settled is asked for again only when it changes.
+        ask_again: Gives the pages of a day for which there are former ones, which it is given; `ask` when it is None.
     """
 
     address: str
     ask: Callable[[Window], Iterable[Any]]
     is_present_only: bool = False
     retention: timedelta | None = None
+    wording: str = ""
+    ask_again: Callable[[Window, Iterable[Any]], Iterable[Any]] | None = None
 
 
 def observed(pages: Iterable[Mapping[str, Any]], window: Window) -> Iterator[Mapping[str, Any]]:
@@ -212,11 +218,11 @@ def _pages(path: Path, input_uri: str) -> Iterator[object]:
             content = stream.read()
         yield from pages_of(content, input_uri) if content.strip() else ()
         return
-    yield json.loads(first)
+    yield writable(json.loads(first))
     for line, is_whole in lines:
         text = line.decode("utf-8", "backslashreplace")
         try:
-            yield json.loads(text) if is_whole else text
+            yield writable(json.loads(text)) if is_whole else text
         except ValueError:
             yield text
 
@@ -303,10 +309,11 @@ class CapacitySource:
         with self.opened(options, context.now) as questions:
             for question in questions:
                 lookback = timedelta() if question.is_present_only else timedelta(hours=options.api.lookback_hours)
-                asked = WindowedSource(options.name, question.address, lookback, question.retention)
+                asked = WindowedSource(options.name, question.address, lookback, question.retention, question.wording)
                 today = context.now.astimezone(UTC).date()
                 first = max(options.api.start_date, today) if question.is_present_only else options.api.start_date
-                is_away = yield from window_inputs(asked, context, days(first, context.now), question.ask, read)
+                ask = partial(_asked, question, asked, context)
+                is_away = yield from window_inputs(asked, context, days(first, context.now), ask, read)
                 if is_away:
                     return
 
@@ -319,16 +326,35 @@ class CapacitySource:
         """
         if options.api is None:
             return None
-        *_, window = days(context.now.date() - timedelta(days=1), context.now - timedelta(days=1))
+        window = day_of(context.now - timedelta(days=1))
         with self.opened(options, context.now) as questions:
-            pages: list[Mapping[str, Any]] = [next(iter(question.ask(window)), {}) for question in questions]
+            pages = [page for question in questions for page in islice(question.ask(window), 1)]
             addresses = ", ".join(question.address for question in questions)
-        try:
-            count = sum(1 for page in pages if page for _ in self.find(options, page))
-        except ResultError as error:
-            msg = f"Asked {addresses}: {error}. Correct `url` in the source configuration."
-            raise PermanentSourceError(msg) from error
+        found = [item for page in pages for item in _findings(page, partial(self.find, options), self.entities[0])]
+        reasons = [reason for reason in map(_wrong, found) if reason is not None]
+        if found and len(reasons) == len(found):
+            msg = (
+                f"Asked {addresses} for {window.name}: none of {len(found)} records can be read; the first one: "
+                f"{reasons[0]}. Correct `url` or what is asked for in the source configuration."
+            )
+            raise PermanentSourceError(msg)
+        count = len(found) - len(reasons)
         return f"{addresses}: answered, {count} records on the first pages of {window.name}"
+
+
+def _asked(question: Question, source: WindowedSource, context: PullContext, window: Window) -> Iterable[Any]:
+    if question.ask_again is None:
+        return question.ask(window)
+    return question.ask_again(window, spooled(source, context, window))
+
+
+def _wrong(finding: Finding) -> str | None:
+    """Say why a finding is no record; None when it is one."""
+    try:
+        finding.columns()
+    except ResultError as error:
+        return str(error)
+    return None
 
 
 # ---- values

@@ -10,7 +10,7 @@ import glob
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ Feed = Literal["usage", "rates", "invoices", "reports", "kpis", "capacity"]
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 RAW_TEXT_LIMIT_BYTES = 64 * 1024
 # fsspec calls these file systems too; addresses are configured as `url`, and files by their path.
+_HEADER_TEXT = re.compile(r"[\x20-\x7e]+")
 _NOT_STORES = frozenset({"http", "https", "file", "local", "data", "cached", "simplecache", "filecache", "blockcache"})
 
 
@@ -138,10 +139,19 @@ class InputPull:
 
 @dataclass(frozen=True)
 class LandedInput:
-    """The current landing of an input: when it landed, and the hash of the content that did."""
+    """The current landing of an input.
+
+    Attributes:
+        landed_at: When it landed.
+        sha256: Hash of the content that did.
+        size_bytes: Its size.
+        is_current_reading: Whether it was read as it would be read in this pull.
+    """
 
     landed_at: datetime
     sha256: str
+    size_bytes: int
+    is_current_reading: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,8 +162,7 @@ class PullContext:
         now: The UTC instant at which it counts as done.
         fetched_dir: Folder for what is fetched, which is then read as a file.
         reference_dir: Folder of the company's reference data; None when there is none.
-        landed: The source's inputs whose landings are current and were read as they would be read in this pull.
-        contents: What the current landings of all inputs of the source were read from, however they were read.
+        landed: The source's inputs whose landings are current.
         hash_key: Key of the pseudonyms of users; None when there is none.
     """
 
@@ -161,7 +170,6 @@ class PullContext:
     fetched_dir: Path
     reference_dir: Path | None = None
     landed: Mapping[str, LandedInput] = field(default_factory=dict)
-    contents: Mapping[str, InputIdentity] = field(default_factory=dict)
     hash_key: bytes | None = field(default=None, repr=False)
 
 
@@ -321,16 +329,40 @@ def _validate_secret(value: object, info: ValidationInfo) -> object:
     if not value.strip():
         msg = f"{origin} is empty, expected a secret"
         raise ValueError(msg)
-    return EnvironmentSecret.of(str(value), origin)
+    # A file that a secret is mounted as ends with a line break as a rule.
+    return EnvironmentSecret.of(value.strip(), origin)
+
+
+def fitting_a_header(secret: SecretStr) -> SecretStr:
+    """Give a secret that a header can have.
+
+    Raises:
+        ValueError: it holds other characters; the text names where the secret came from, and nothing of it.
+    """
+    if not _HEADER_TEXT.fullmatch(secret.get_secret_value()):
+        msg = f"{secret_origin(secret)} holds a character that no header can have, expected one line of printable ASCII"
+        raise ValueError(msg)
+    return secret
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_validate_secret)]
 """Option that holds a secret: `${NAME}` in the configuration, stars in every text that is made of it."""
 
+HeaderSecret = Annotated[Secret, AfterValidator(fitting_a_header)]
+"""Option that holds a secret which goes into a header."""
+
 
 def secret_origin(secret: SecretStr) -> str:
     """Say where a secret came from, `the environment variable NAME`."""
     return getattr(secret, "origin", EnvironmentSecret.origin)
+
+
+def without_secrets(text: str, secrets: Iterable[SecretStr]) -> str:
+    """Put stars in the place of secrets."""
+    for secret in secrets:
+        if value := secret.get_secret_value():
+            text = text.replace(value, "***")
+    return text
 
 
 def hashed_user(user: str, key: bytes) -> str:
@@ -349,7 +381,7 @@ class SourceOptions(BaseModel):
         keep_user_ids: Whether identifiers of users land as they are, instead of as pseudonyms.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     kind: str

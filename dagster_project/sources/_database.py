@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.sources._connector import Secret, secret_origin
-from dagster_project.sources._http import HttpOptions, RetryError, retried
+from dagster_project.sources._http import Deadline, HttpOptions, RetryError, retried
 
 _ROWS_AT_A_TIME = 5_000
 _POSTGRESQL = "postgresql"
@@ -127,7 +127,7 @@ class Database:
             yield from rows(connection, statement, parameters)
 
     def _connect(self) -> Connection:
-        def once() -> Connection:
+        def once(_: Deadline) -> Connection:
             try:
                 return self._engine.connect()
             except DBAPIError as error:

@@ -12,7 +12,7 @@ import random
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.sources._connector import (
@@ -32,11 +32,15 @@ from dagster_project.sources._connector import (
     PullContext,
     SourceOptions,
     StorageOptions,
+    without_secrets,
 )
 from dagster_project.sources._files import file_input, inputs_at, sha256_of
 
-_CHUNK_BYTES = 64 * 1024
-_RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Besides those of a server's own failures, 5xx.
+_RETRIED_STATUSES = frozenset({408, 425, 429})
+# Of these no further try can be better: what is asked for, or the version of HTTP, is not known there.
+_NOT_RETRIED_STATUSES = frozenset({501, 505})
+_SERVER_FAILED = 500
 _LONGEST_PAUSE_SECONDS = 60.0
 # Suffixes that say how a file is read; any other part of a URL is no business of its file's name.
 _SUFFIXES = frozenset({".json", ".csv", ".yaml", ".yml", ".gz", ".zst"})
@@ -47,7 +51,15 @@ _Answer = TypeVar("_Answer")
 
 
 class HttpOptions(BaseModel):
-    """Limits of fetching: patience for one answer, for all of it, tries, first pause between them, size."""
+    """Limits of asking for one thing.
+
+    Attributes:
+        timeout_seconds: Patience for a connection, and for the next piece of an answer.
+        total_seconds: Patience for all of it: every try, its headers and its content, and the pauses between tries.
+        attempt_count: Tries at most.
+        pause_seconds: First pause between tries; it doubles.
+        max_bytes: Size of the content at most, decompressed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -223,40 +235,90 @@ class RetryError(Exception):
         self.pause_seconds = pause_seconds
 
 
-def retried(
-    once: Callable[[], _Answer], what: str, advice: str, options: HttpOptions, sleep: Callable[[float], None]
-) -> _Answer:
-    """Try something over the network until it succeeds, with growing pauses and as long ones as the server asks for.
+class Deadline:
+    """The instant by which all tries together must have succeeded.
 
     Args:
-        once: One try; raises RetryError or a transport error when the next one may be better.
+        options: Limits.
+    """
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._options = options
+        self._at = time.monotonic() + options.total_seconds
+
+    def has_passed_in(self, seconds: float) -> bool:
+        """Say whether it will have passed so many seconds from here on."""
+        return time.monotonic() + seconds >= self._at
+
+    def timeout_seconds(self) -> float:
+        """Give the patience for the next piece of an answer, which is never more than what is left.
+
+        Raises:
+            RetryError: nothing is left.
+        """
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise RetryError(f"no whole answer after {self._options.total_seconds:g} s")
+        return min(self._options.timeout_seconds, left)
+
+
+def retried(
+    once: Callable[[Deadline], _Answer],
+    what: str,
+    advice: str,
+    options: HttpOptions,
+    sleep: Callable[[float], None],
+    *,
+    secrets: Collection[SecretStr] = (),
+) -> _Answer:
+    """Try something over the network until it succeeds, with growing pauses, or with those that the server asks for.
+
+    A pause is a minute at most. No further try is made when its pause would outlast the time for all of them.
+
+    Args:
+        once: One try, by the deadline of all; raises RetryError or a transport error when the next one may be better.
         what: What was tried, for the message, without secrets.
         advice: What to do when no try succeeds.
         options: Limits.
         sleep: How to wait between tries.
+        secrets: What the message must not say, whoever words it.
 
     Raises:
         TransientSourceError: no try succeeded.
+        PermanentSourceError: what is asked cannot be written as HTTP.
     """
+    deadline = Deadline(options)
     observed = ""
+    tries = 0
     for attempt in range(options.attempt_count):
+        tries += 1
         try:
-            return once()
+            return once(deadline)
+        except httpx2.LocalProtocolError:
+            # Its text holds the header that is wrong, which may be the key.
+            msg = (
+                f"{what}: the request cannot be written as HTTP, expected headers of printable ASCII on one line. "
+                "Correct the key, or what else of the source configuration goes into a header."
+            )
+            raise PermanentSourceError(msg) from None
         except (httpx2.TransportError, httpx2.TooManyRedirects, RetryError) as error:
-            observed = str(error) or type(error).__name__
-            if attempt + 1 < options.attempt_count:
-                sleep(_pause(attempt, options, error))
-    msg = f"{what} {options.attempt_count} times: {observed}. Expected the whole content; {advice}"
+            observed = without_secrets(str(error) or type(error).__name__, secrets)
+            pause_seconds = _pause(attempt, options, error)
+        if tries == options.attempt_count or deadline.has_passed_in(pause_seconds):
+            break
+        sleep(pause_seconds)
+    msg = f"{what} {tries} time{'' if tries == 1 else 's'}: {observed}. Expected the whole content; {advice}"
     raise TransientSourceError(msg)
 
 
 def raise_if_busy(response: httpx2.Response) -> None:
     """Raise RetryError when a status says that the same request may succeed later."""
-    if response.status_code in _RETRIED_STATUSES:
-        raise RetryError(f"status {response.status_code}", _asked_pause(response.headers.get("Retry-After", "")))
+    status = response.status_code
+    if status in _RETRIED_STATUSES or (status >= _SERVER_FAILED and status not in _NOT_RETRIED_STATUSES):
+        raise RetryError(f"status {status}", _asked_pause(response.headers.get("Retry-After", "")))
 
 
-def whole_content(response: httpx2.Response, what: str, options: HttpOptions) -> Iterator[bytes]:
+def whole_content(response: httpx2.Response, what: str, options: HttpOptions, deadline: Deadline) -> Iterator[bytes]:
     """Give the content of an answer, decompressed, within the limits.
 
     Raises:
@@ -264,7 +326,6 @@ def whole_content(response: httpx2.Response, what: str, options: HttpOptions) ->
         PermanentSourceError: it is larger than allowed, or compressed in a way that was not asked for.
     """
     size_bytes = 0
-    deadline = time.monotonic() + options.total_seconds
     for chunk in _decoded(response, what):
         size_bytes += len(chunk)
         if size_bytes > options.max_bytes:
@@ -273,8 +334,7 @@ def whole_content(response: httpx2.Response, what: str, options: HttpOptions) ->
                 "Correct `url`, or raise `http: max_bytes` in the source configuration."
             )
             raise PermanentSourceError(msg)
-        if time.monotonic() > deadline:
-            raise RetryError(f"{size_bytes:,} bytes after {options.total_seconds:g} s")
+        deadline.timeout_seconds()
         yield chunk
 
 
@@ -317,19 +377,33 @@ def fetch(
     note = _load_note(_note_path(url, folder))
     with httpx2.Client(timeout=options.timeout_seconds, follow_redirects=True, headers=HEADERS) as client:
         return retried(
-            lambda: _try(client, url, folder, note, options, today=today),
+            lambda deadline: _try(client, url, folder, note, options, deadline=deadline, today=today),
             f"Fetched {public_url(url)}",
             "pull again, or correct `url` in the source configuration.",
             options,
             sleep,
+            secrets=_url_secrets(url),
         )
 
 
+def _url_secrets(url: str) -> list[SecretStr]:
+    """Give what `public_url` leaves out."""
+    parts = urlsplit(url)
+    return [SecretStr(text) for text in (parts.password, parts.query) if text]
+
+
 def _try(
-    client: httpx2.Client, url: str, folder: Path, note: Fetched | None, options: HttpOptions, *, today: date
+    client: httpx2.Client,
+    url: str,
+    folder: Path,
+    note: Fetched | None,
+    options: HttpOptions,
+    *,
+    deadline: Deadline,
+    today: date,
 ) -> Fetched:
     headers = note.headers if note else {}
-    with client.stream("GET", url, headers=headers) as response:
+    with client.stream("GET", url, headers=headers, timeout=deadline.timeout_seconds()) as response:
         if response.status_code == httpx2.codes.NOT_MODIFIED and note and headers:
             return note
         raise_if_busy(response)
@@ -339,7 +413,7 @@ def _try(
                 "Correct `url` in the source configuration."
             )
             raise PermanentSourceError(msg)
-        path = _save(response, url, folder, options)
+        path = _save(response, url, folder, options, deadline)
         sha256 = sha256_of(path)
         fresh = Fetched(
             path.name,
@@ -353,13 +427,13 @@ def _try(
     return fresh
 
 
-def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOptions) -> Path:
+def _save(response: httpx2.Response, url: str, folder: Path, options: HttpOptions, deadline: Deadline) -> Path:
     """Write the content under its hash; a file is there whole or not at all."""
     digest = hashlib.sha256()
     temporary = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("wb") as stream, closing(response):
-            for chunk in whole_content(response, f"Fetched {public_url(url)}", options):
+            for chunk in whole_content(response, f"Fetched {public_url(url)}", options, deadline):
                 digest.update(chunk)
                 stream.write(chunk)
         suffixes = [suffix for suffix in PurePosixPath(urlsplit(url).path).suffixes if suffix.lower() in _SUFFIXES]
@@ -374,19 +448,28 @@ def _decoded(response: httpx2.Response, what: str) -> Iterator[bytes]:
     """Give the content decompressed; compressed content that ends early is no whole content."""
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding == "identity":
-        yield from response.iter_raw(_CHUNK_BYTES)
+        yield from response.iter_raw()
         return
     if encoding != "gzip":
         msg = f"{what}: Content-Encoding {encoding}, expected gzip or none. Correct the server."
         raise PermanentSourceError(msg)
-    decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    decompressor = _gunzip()
     try:
-        for chunk in response.iter_raw(_CHUNK_BYTES):
-            yield decompressor.decompress(chunk)
+        for chunk in response.iter_raw():
+            rest = chunk
+            while rest:
+                # Content may be several members, one after the other.
+                decompressor = _gunzip() if decompressor.eof else decompressor
+                yield decompressor.decompress(rest)
+                rest = decompressor.unused_data
     except zlib.error as error:
         raise RetryError(f"compressed content is damaged: {error}") from error
     if not decompressor.eof:
         raise RetryError("compressed content ends early")
+
+
+def _gunzip() -> "zlib._Decompress":
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
 
 
 def _note_path(url: str, folder: Path) -> Path:

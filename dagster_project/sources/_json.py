@@ -1,6 +1,7 @@
 """JSON whose numbers keep every digit, both ways."""
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -8,15 +9,32 @@ from typing import Any
 import orjson
 
 _INT64_LIMIT = 2**63
+# Half of a pair, which is no character alone: text holds it by its escape only, bytes may hold it as such.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE_BYTES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 def exact(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
-    """Read JSON; a number with a point or beyond 64 bits is a Decimal.
+    """Read JSON; a number with a point or beyond 64 bits is a Decimal, half of a pair of surrogates is U+FFFD.
 
     Raises:
         ValueError: it is no JSON, NaN and Infinity included.
     """
-    return json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse)
+    value = json.loads(text, parse_float=Decimal, parse_int=_integer, parse_constant=_refuse)
+    pattern: re.Pattern[Any] = _SURROGATE if isinstance(text, str) else _SURROGATE_BYTES
+    return writable(value) if pattern.search(text) else value
+
+
+def writable(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Put U+FFFD in the place of halves of pairs of surrogates, which no file or column can hold."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [writable(item) for item in value]
+        case dict():
+            return {writable(name): writable(item) for name, item in value.items()}
+    return value
 
 
 def canonical(value: object) -> bytes:

@@ -22,22 +22,22 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._api import Api, ApiOptions, ApiRequest, token_pages
+from dagster_project.sources._api import Api, ApiOptions, ApiRequest, token_pages, words_of
 from dagster_project.sources._connector import (
     UTC_TIMESTAMP,
     Batch,
     Entity,
     FilePatternField,
+    HeaderSecret,
     InputPull,
     PullContext,
     Reject,
-    Secret,
     SourceOptions,
     StorageOptions,
 )
 from dagster_project.sources._files import UTF8_MARK, inputs_at, open_bytes, refuse_utf16
-from dagster_project.sources._json import exact
-from dagster_project.sources._windows import Window, WindowedSource, days, window_inputs
+from dagster_project.sources._json import exact, member
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 
 AMOUNT_TYPE = pa.decimal128(38, 18)
 
@@ -97,7 +97,7 @@ class ReportApi(ApiOptions):
         group_by: Dimensions of the report; one that it is not grouped by is unknown.
     """
 
-    key: Secret = Field(exclude=True)
+    key: HeaderSecret = Field(exclude=True)
     start_date: date = Field(exclude=True)
     lookback_days: int = Field(default=3, ge=0, le=90, exclude=True)
     group_by: tuple[str, ...] = ()
@@ -184,7 +184,17 @@ class ReportEndpoint:
 
 
 def _linked_by_token(api: Api, request: ApiRequest) -> Iterator[Any]:
-    return api.pages(request, token_pages("next_page", "page", "has_more"))
+    """Give the pages of a list `data`.
+
+    Raises:
+        TransientSourceError: a page is none, or says of another one and not which.
+    """
+    for page in api.pages(request, token_pages("next_page", "page", "has_more")):
+        if not isinstance(member(page, "data"), list):
+            raise api.incomplete(request.path, "has no list 'data'", words_of(page))
+        if member(page, "has_more") and not member(page, "next_page"):
+            raise api.incomplete(request.path, "says that there is more and not where")
+        yield page
 
 
 @dataclass(frozen=True)
@@ -215,7 +225,8 @@ class Report:
         with self.opened(options.api) as api:
             for endpoint in self.endpoints(options.api):
                 lookback = timedelta(days=options.api.lookback_days)
-                source = WindowedSource(options.name, api.address(endpoint.path), lookback, self.retention)
+                question = repr(endpoint.query(WHOLE))
+                source = WindowedSource(options.name, api.address(endpoint.path), lookback, self.retention, question)
                 windows = days(options.api.start_date, context.now)
                 ask = partial(self._pages, api, endpoint)
                 is_away = yield from window_inputs(source, context, windows, ask, read)
@@ -231,22 +242,29 @@ class Report:
         """
         if options.api is None:
             return None
-        *_, window = days(context.now.date() - timedelta(days=1), context.now - timedelta(days=1))
+        window = day_of(context.now - timedelta(days=1))
         with self.opened(options.api) as api:
             asked = self.endpoints(options.api)
             found = [next(iter(self._pages(api, endpoint, window))) for endpoint in asked]
-        results = report_batch(self.form.pages(options, found), self.form, options.billing_account_id).rows_read
+        batch = report_batch(self.form.pages(options, found), self.form, options.billing_account_id)
+        if batch.rejects and len(batch.rejects) == batch.rows_read:
+            msg = (
+                f"Asked {options.api.url} for {window.name}: none of {batch.rows_read} results can be read; "
+                f"the first one: {batch.rejects[0].reason}. Correct `url`, or report the answer."
+            )
+            raise PermanentSourceError(msg)
+        results = batch.rows_read - len(batch.rejects)
         return f"key accepted, {len(asked)} reports asked, {results} results on the first pages of {window.name}"
 
     def _pages(self, api: Api, endpoint: ReportEndpoint, window: Window) -> Iterator[Any]:
         """Give the pages of a day, without what is of the asking alone and without what is of another day."""
         request = ApiRequest(endpoint.path, endpoint.query(window))
         for page in self.asked(api, request):
-            items = page.get("data") if isinstance(page, dict) else None
-            if not isinstance(items, list):
+            items = member(page, "data")
+            if isinstance(items, list):
+                yield {"data": [item for item in items if not self._is_of_another_day(item, window)]}
+            else:
                 yield page
-                continue
-            yield {"data": [item for item in items if not self._is_of_another_day(item, window)]}
 
     def _is_of_another_day(self, item: object, window: Window) -> bool:
         try:

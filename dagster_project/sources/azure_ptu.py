@@ -23,6 +23,7 @@ from dagster_project.sources._azure import (
     metrics_path,
     metrics_query,
     opened,
+    values_of,
 )
 from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
@@ -177,7 +178,7 @@ def _next_link(_: ApiRequest, answer: ApiAnswer) -> ApiRequest | None:
 def _listed(api: Api, resource_id: str, window: Window) -> Iterator[Mapping[str, Any]]:
     request = ApiRequest(f"{resource_id}/deployments", (("api-version", "2024-10-01"),))
     # One page of them all: an empty last page is no account without deployments.
-    items = [item for page in api.pages(request, _next_link) for item in member(page, "value") or []]
+    items = [item for page in api.pages(request, _next_link) for item in values_of(api, request.path, page)]
     yield from observed([{"value": items}], window)
 
 

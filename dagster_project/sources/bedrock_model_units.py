@@ -2,20 +2,23 @@
 
 Two answers: CloudWatch's `GetMetricData`, whose labels are `<model>|<metric>` as this connector asks for them, with
 the tokens of each period of a provisioned model; and Bedrock's `ListProvisionedModelThroughputs`. A period without a
-point had no call. AWS measures no utilisation: the share of the units' throughput follows from the tokens. Tokens read
-from a cache are not among the input tokens.
+point had no call. A model that is deleted is listed no more, and what it did still counts: CloudWatch's `ListMetrics`
+names those of the last two weeks, and the day's former answer those that were asked about before. AWS measures no
+utilisation: the share of the units' throughput follows from the tokens. Tokens read from a cache are not among the
+input tokens.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from dagster_project.sources._api import Api, ApiRequest, query, token_pages
+from dagster_project.errors import PermanentSourceError
+from dagster_project.sources._api import Api, ApiRequest, query, token_pages, words_of
 from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
@@ -33,7 +36,7 @@ from dagster_project.sources._capacity import (
     whole,
 )
 from dagster_project.sources._cloud_auth import AwsSignature
-from dagster_project.sources._connector import Connector, Secret
+from dagster_project.sources._connector import Connector, HeaderSecret
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
@@ -51,7 +54,10 @@ _MOST_QUERIES = 500
 # A provisioned model that is not there yet, or never was, holds no units.
 _HOLDING_NONE = frozenset({"Creating", "Failed"})
 _THROUGHPUTS = "provisioned-model-throughputs"
-_GET_METRIC_DATA = "GraniteServiceVersion20100801.GetMetricData"
+_TARGET = "GraniteServiceVersion20100801"
+_NAMESPACE = "AWS/Bedrock"
+# In the ARN of a provisioned model; other values of the dimension are models that are paid by the token.
+_PROVISIONED = ":provisioned-model/"
 
 
 class AwsApiOptions(CapacityApiOptions):
@@ -68,8 +74,8 @@ class AwsApiOptions(CapacityApiOptions):
 
     region: str = Field(pattern=r"^[a-z0-9-]+$", exclude=True)
     access_key_id: str = Field(min_length=1, exclude=True)
-    key: Secret = Field(exclude=True)
-    session_token: Secret | None = Field(default=None, exclude=True)
+    key: HeaderSecret = Field(exclude=True)
+    session_token: HeaderSecret | None = Field(default=None, exclude=True)
     bedrock_url: str = Field(exclude=True)
 
     @model_validator(mode="before")
@@ -193,19 +199,61 @@ def _deployment(
     }
 
 
-def _summaries(bedrock: Api) -> list[Mapping[str, Any]]:
+def _items(api: Api, request: ApiRequest, name: str, token: str) -> Iterator[Any]:
+    """Give the items of a list, page by page.
+
+    Raises:
+        TransientSourceError: a page has no such list.
+    """
+    for page in api.pages(request, token_pages(token, token)):
+        items = member(page, name)
+        if not isinstance(items, list):
+            raise api.incomplete(request.path, f"has no list {name!r}", words_of(page))
+        yield from items
+
+
+def _summaries(bedrock: Api) -> list[Any]:
     request = ApiRequest(_THROUGHPUTS, query(maxResults=100))
-    pages = bedrock.pages(request, token_pages("nextToken", "nextToken"))
-    return [item for page in pages for item in member(page, "provisionedModelSummaries") or []]
+    return list(_items(bedrock, request, "provisionedModelSummaries", "nextToken"))
+
+
+def _measured_models(metrics: Api) -> Iterator[str]:
+    """Give the ARNs of the provisioned models that CloudWatch has counts of, deleted ones among them."""
+    body = {"Namespace": _NAMESPACE, "MetricName": "InputTokenCount", "Dimensions": [{"Name": "ModelId"}]}
+    for metric in _items(metrics, ApiRequest("/", method="POST", body=body), "Metrics", "NextToken"):
+        for dimension in member(metric, "Dimensions") or []:
+            if member(dimension, "Name") == "ModelId" and _PROVISIONED in str(member(dimension, "Value")):
+                yield str(member(dimension, "Value"))
+
+
+def _answered_models(pages: Iterable[Any]) -> Iterator[str]:
+    """Give the ARNs of the models that a former answer is of."""
+    for page in pages:
+        for result in member(page, "MetricDataResults") or []:
+            model, _, metric = str(member(result, "Label")).rpartition("|")
+            if model and metric in METRICS:
+                yield model
 
 
 def _listed(bedrock: Api, window: Window) -> Iterator[Mapping[str, Any]]:
     yield from observed([{"provisionedModelSummaries": _summaries(bedrock)}], window)
 
 
-def _counts(cloudwatch: Api, bedrock: Api, model_arns: tuple[str, ...], window: Window) -> Iterator[Mapping[str, Any]]:
-    listed = [str(item.get("provisionedModelArn")) for item in _summaries(bedrock)]
-    wanted = [(arn, metric) for arn in sorted({*listed, *model_arns}) for metric in METRICS]
+@dataclass(frozen=True)
+class _Clients:
+    """The services that are asked: the counts, which metrics there are, and what is deployed."""
+
+    counts: Api
+    metrics: Api
+    bedrock: Api
+
+
+def _counts(
+    clients: _Clients, model_arns: tuple[str, ...], window: Window, former: Iterable[Any] = ()
+) -> Iterator[Mapping[str, Any]]:
+    listed = {str(arn) for item in _summaries(clients.bedrock) if (arn := member(item, "provisionedModelArn"))}
+    models = {*listed, *model_arns, *_measured_models(clients.metrics), *_answered_models(former)}
+    wanted = [(arn, metric) for arn in sorted(models) for metric in METRICS]
     for start in range(0, len(wanted), _MOST_QUERIES):
         body = {
             "StartTime": int(window.start_at.timestamp()),
@@ -217,7 +265,7 @@ def _counts(cloudwatch: Api, bedrock: Api, model_arns: tuple[str, ...], window: 
                     "Label": f"{arn}|{metric}",
                     "MetricStat": {
                         "Metric": {
-                            "Namespace": "AWS/Bedrock",
+                            "Namespace": _NAMESPACE,
                             "MetricName": metric,
                             "Dimensions": [{"Name": "ModelId", "Value": arn}],
                         },
@@ -228,7 +276,32 @@ def _counts(cloudwatch: Api, bedrock: Api, model_arns: tuple[str, ...], window: 
                 for number, (arn, metric) in enumerate(wanted[start : start + _MOST_QUERIES])
             ],
         }
-        yield from cloudwatch.pages(ApiRequest("/", method="POST", body=body), token_pages("NextToken", "NextToken"))
+        request = ApiRequest("/", method="POST", body=body)
+        for page in clients.counts.pages(request, token_pages("NextToken", "NextToken")):
+            _check_whole(clients.counts, page)
+            yield page
+
+
+def _check_whole(counts: Api, page: object) -> None:
+    """Judge a page of counts by what it says of each metric.
+
+    Raises:
+        PermanentSourceError: the key may not read one.
+        TransientSourceError: one could not be read, or ends before its end.
+    """
+    results = member(page, "MetricDataResults")
+    if not isinstance(results, list):
+        raise counts.incomplete("/", "has no list 'MetricDataResults'", words_of(page))
+    for result in results:
+        status = member(result, "StatusCode")
+        # Data that go on are partial; on the last page they are cut.
+        if status in {None, "Complete"} or (status == "PartialData" and member(page, "NextToken")):
+            continue
+        words = str(member(result, "Messages") or member(page, "Messages") or "")
+        error = counts.incomplete("/", f"says {status} of {member(result, 'Label')}", words)
+        if status == "Forbidden":
+            raise PermanentSourceError(str(error))
+        raise error
 
 
 @contextmanager
@@ -236,14 +309,16 @@ def _opened(options: BedrockModelUnitsOptions, _: datetime) -> Iterator[Sequence
     if options.api is None:
         yield ()
         return
-    target = {"X-Amz-Target": _GET_METRIC_DATA}
+    cloudwatch = partial(options.api.opened, "monitoring", options.api.url, content_type="application/x-amz-json-1.0")
     with (
-        options.api.opened("monitoring", options.api.url, target, "application/x-amz-json-1.0") as cloudwatch,
+        cloudwatch({"X-Amz-Target": f"{_TARGET}.GetMetricData"}) as counted,
+        cloudwatch({"X-Amz-Target": f"{_TARGET}.ListMetrics"}) as metrics,
         options.api.opened("bedrock", options.api.bedrock_url, {}) as bedrock,
     ):
-        counts = partial(_counts, cloudwatch, bedrock, options.model_arns)
+        counts = partial(_counts, _Clients(counted, metrics, bedrock), options.model_arns)
+        wording = " ".join(sorted(options.model_arns))
         yield [
-            Question(cloudwatch.address("/"), counts, retention=_RETENTION),
+            Question(counted.address("/"), counts, retention=_RETENTION, wording=wording, ask_again=counts),
             Question(bedrock.address(_THROUGHPUTS), partial(_listed, bedrock), is_present_only=True),
         ]
 

@@ -133,12 +133,14 @@ class KpiApi(ApiOptions):
         key_prefix: What stands before the key in it.
         start_date: First UTC day of an API with windows.
         lookback_days: For how many days after its end a window may still change.
+        retention_days: After how many days the API forgets records; days that may be cut are left as they landed.
     """
 
     key_header: str = Field(default="Authorization", exclude=True)
     key_prefix: str = Field(default="Bearer ", exclude=True)
     start_date: date | None = Field(default=None, exclude=True)
     lookback_days: int = Field(default=7, ge=0, exclude=True)
+    retention_days: int | None = Field(default=None, ge=1, exclude=True)
 
 
 class KpiApiOptions(KpiOptions):
@@ -202,8 +204,13 @@ def _listed(api: Api, options: KpiApiOptions, page: Any) -> list[Any]:  # noqa: 
     raise PermanentSourceError(msg)
 
 
+def _mapped(options: KpiApiOptions) -> list[str]:
+    """Give the names of the members that are read of a record, and nothing else is spooled."""
+    return [column for column in options.columns.values() if isinstance(column, str)]
+
+
 def _records(api: Api, options: KpiApiOptions, window: Window) -> Iterator[dict[str, Any]]:
-    mapped = [column for column in options.columns.values() if isinstance(column, str)]
+    mapped = _mapped(options)
     paging = options.paging.pages(options.records) if options.paging else single_page
     for page in api.pages(options.request(window), paging):
         for record in _listed(api, options, page):
@@ -216,6 +223,8 @@ def _source(api: Api, options: KpiApiOptions) -> WindowedSource:
         name=options.name,
         address=api.address(options.path),
         lookback=timedelta(days=options.api.lookback_days if options.window else 0),
+        retention=timedelta(days=options.api.retention_days) if options.window and options.api.retention_days else None,
+        question=repr((options.request(WHOLE), options.records, sorted(_mapped(options)))),
     )
 
 

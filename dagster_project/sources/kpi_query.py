@@ -31,12 +31,14 @@ class KpiQueryOptions(KpiOptions):
         query: The SELECT; its columns are mapped by `columns`. An ORDER BY keeps equal answers equal.
         start_date: First UTC day of a query by windows.
         lookback_days: For how many days after its end a window may still change.
+        retention_days: After how many days the database forgets rows; days that may be cut are left as they landed.
     """
 
     database: DatabaseOptions = Field(exclude=True)
     query: str = Field(min_length=1)
     start_date: date | None = Field(default=None, exclude=True)
     lookback_days: int = Field(default=7, ge=0, exclude=True)
+    retention_days: int | None = Field(default=None, ge=1, exclude=True)
 
     @property
     def is_windowed(self) -> bool:
@@ -80,6 +82,8 @@ def _read(options: KpiQueryOptions, context: PullContext) -> Iterator[InputPull]
         name=options.name,
         address=f"{database.address}/{options.name}",
         lookback=timedelta(days=options.lookback_days if options.is_windowed else 0),
+        retention=timedelta(days=options.retention_days) if options.is_windowed and options.retention_days else None,
+        question=options.query,
     )
     windows = days(options.start_date, context.now) if options.start_date else iter([WHOLE])
 

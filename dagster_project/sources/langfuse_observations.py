@@ -29,9 +29,9 @@ from dagster_project.sources._connector import (
     Connector,
     EnvironmentSecret,
     FilePatternField,
+    HeaderSecret,
     InputPull,
     PullContext,
-    Secret,
     StorageOptions,
     hashed_user,
     secret_origin,
@@ -40,7 +40,7 @@ from dagster_project.sources._connector import (
 from dagster_project.sources._files import UTF8_MARK, content_name, inputs_at, open_bytes
 from dagster_project.sources._json import readable
 from dagster_project.sources._tabular import Unreadable, json_lines, json_object
-from dagster_project.sources._windows import Window, WindowedSource, day_of, days, window_inputs
+from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 from dagster_project.sources.usage_payloads import CALLS, Dialect, KnownCallsOptions, payload_batches
 
 _CALLS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
@@ -76,13 +76,15 @@ class LangfuseApi(ApiOptions):
         version: v2, or v1 for a server of one's own before Langfuse 4.
         start_date: First UTC day that is asked for.
         lookback_days: For how many days after its end a day may still get or change observations.
+        retention_days: After how many days Langfuse deletes observations; days that may be cut are left as they landed.
     """
 
-    key: Secret = Field(exclude=True)
+    key: HeaderSecret = Field(exclude=True)
     public_key: str = Field(min_length=1, exclude=True)
     version: Literal["v1", "v2"] = Field(default="v2", exclude=True)
     start_date: date = Field(exclude=True)
     lookback_days: int = Field(default=3, ge=0, exclude=True)
+    retention_days: int | None = Field(default=None, ge=1, exclude=True)
 
 
 class LangfuseObservationsOptions(KnownCallsOptions):
@@ -334,6 +336,14 @@ def _asked(
                 yield record if options.keep_user_ids else _with_pseudonym(record, user_column, hash_key)
 
 
+def _question(options: LangfuseObservationsOptions, api: LangfuseApi, hash_key: bytes | None) -> str:
+    """Say what decides a spooled file: what is asked for, what is kept of it, and whose pseudonyms it holds."""
+    requests = [request for request, _ in _requests(api, WHOLE)]
+    key = hashed_user("whose pseudonyms", hash_key) if hash_key else None
+    users = (options.payload_options().columns.get("user_id"), options.keep_user_ids, key)
+    return repr((requests, sorted(options.metadata_names()), users))
+
+
 def _with_pseudonym(record: dict[str, Any], column: object, hash_key: bytes | None) -> dict[str, Any]:
     """Put the user's pseudonym where the mapping finds the user; null without a key."""
 
@@ -378,7 +388,9 @@ def _read(options: LangfuseObservationsOptions, context: PullContext) -> Iterato
 
         with _api(reached) as api:
             lookback = timedelta(days=reached.lookback_days)
-            source = WindowedSource(options.name, api.address(_path(reached)), lookback)
+            retention = timedelta(days=reached.retention_days) if reached.retention_days else None
+            question = _question(options, reached, context.hash_key)
+            source = WindowedSource(options.name, api.address(_path(reached)), lookback, retention, question)
             windows = days(reached.start_date, context.now)
             yield from window_inputs(
                 source, context, windows, lambda day: _asked(api, options, day, context.hash_key), read

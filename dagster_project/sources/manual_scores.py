@@ -25,8 +25,8 @@ from dagster_project.errors import ConfigurationError, PermanentSourceError
 from dagster_project.sources._connector import (
     Batch,
     Connector,
-    InputIdentity,
     InputPull,
+    LandedInput,
     LocalPatternField,
     PullContext,
     SourceOptions,
@@ -97,7 +97,7 @@ class Journal:
         landed: What has landed from it, by input.
     """
 
-    def __init__(self, folder: Path, landed: Mapping[str, InputIdentity] | None = None) -> None:
+    def __init__(self, folder: Path, landed: Mapping[str, LandedInput] | None = None) -> None:
         self.folder = folder
         self._landed = {
             input_uri.rpartition("/")[2]: identity
@@ -310,7 +310,7 @@ def _reading(options: ManualScoresOptions) -> KpiOptions:
 
 
 def _read(options: ManualScoresOptions, context: PullContext) -> Iterator[InputPull]:
-    journal = Journal(options.folder, context.contents)
+    journal = Journal(options.folder, context.landed)
     journal.compare()
     reading = _reading(options)
 
@@ -323,7 +323,7 @@ def _read(options: ManualScoresOptions, context: PullContext) -> Iterator[InputP
 
 
 def _check(options: ManualScoresOptions, context: PullContext) -> str:
-    entries = list(Journal(options.folder, context.contents).entries())
+    entries = list(Journal(options.folder, context.landed).entries())
     return f"{options.path.pattern}: {len(entries):,} entries, the chain holds"
 
 

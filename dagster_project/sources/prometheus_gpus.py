@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from dagster_project.errors import TransientSourceError
-from dagster_project.sources._api import Api, ApiRequest, bearer, query, single_page
+from dagster_project.sources._api import Api, ApiRequest, bearer, query, single_page, words_of
 from dagster_project.sources._capacity import (
     MEASUREMENTS,
     CapacityApiOptions,
@@ -33,6 +32,8 @@ from dagster_project.sources._capacity import (
 from dagster_project.sources._connector import (
     Connector,
     EnvironmentSecret,
+    Secret,
+    fitting_a_header,
     secret_origin,
 )
 from dagster_project.sources._reports import ResultError
@@ -49,17 +50,23 @@ class PrometheusApiOptions(CapacityApiOptions):
         key: A bearer token, or the password of `user`; None when none is asked for.
         user: Name for basic authentication.
         tenant: What `X-Scope-OrgID` says to a server of several tenants.
+        retention_days: After how many days the server deletes samples; days that may be cut are left as they landed.
     """
 
     requests_per_minute: int = Field(default=600, gt=0, exclude=True)
+    key: Secret | None = Field(default=None, exclude=True)
     user: str | None = Field(default=None, exclude=True)
     tenant: str | None = Field(default=None, exclude=True)
+    retention_days: int | None = Field(default=None, ge=1, exclude=True)
 
     @model_validator(mode="after")
     def _user_has_a_password(self) -> "PrometheusApiOptions":
         if self.user is not None and self.key is None:
             msg = "`user` is given without `key`, its password"
             raise ValueError(msg)
+        # A password goes into its header encoded.
+        if self.user is None and self.key is not None:
+            fitting_a_header(self.key)
         return self
 
 
@@ -156,11 +163,9 @@ def _ask(api: Api, options: PrometheusGpusOptions, now: datetime, window: Window
         )
         for page in api.pages(ApiRequest(_PATH, asked), single_page):
             if warnings := member(page, "warnings"):
-                msg = (
-                    f"Asked {api.address(_PATH)}: it warns that the answer may lack something: {str(warnings)[:200]}. "
-                    "Expected all of it; pull again, or correct `query`."
-                )
-                raise TransientSourceError(msg)
+                raise api.incomplete(_PATH, "warns that it may lack something", str(warnings))
+            if member(page, "status") != "success" or member(page, "data", "resultType") != "matrix":
+                raise api.incomplete(_PATH, "is no matrix of a range query", words_of(page))
             yield page
         start_at += _SLICE
 
@@ -171,7 +176,11 @@ def _opened(options: PrometheusGpusOptions, now: datetime) -> Iterator[Sequence[
         yield ()
         return
     with Api(options.api, _authorization(options.api)) as api:
-        yield [Question(api.address(_PATH), partial(_ask, api, options, now))]
+        wording = f"{options.query} {options.step_seconds}"
+        retention = timedelta(days=options.api.retention_days) if options.api.retention_days else None
+        yield [
+            Question(api.address(_PATH), partial(_ask, api, options, now), retention=retention, wording=wording),
+        ]
 
 
 _SOURCE = CapacitySource(_findings, (MEASUREMENTS,), _opened)

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
-from dagster_project.sources._api import Api, ApiRequest, bearer, token_pages
+from dagster_project.sources._api import Api, ApiRequest, bearer, token_pages, words_of
 from dagster_project.sources._capacity import DEPLOYMENTS as DEPLOYMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import MEASUREMENTS as MEASUREMENTS_OF_ALL_KINDS
 from dagster_project.sources._capacity import (
@@ -31,7 +31,7 @@ from dagster_project.sources._capacity import (
     whole,
 )
 from dagster_project.sources._cloud_auth import google_token
-from dagster_project.sources._connector import Connector, Secret
+from dagster_project.sources._connector import Connector, Secret, fitting_a_header
 from dagster_project.sources._reports import ResultError
 from dagster_project.sources._windows import Window
 
@@ -41,6 +41,7 @@ PROVIDER = "google"
 # Cloud Monitoring keeps Google's own metrics for six weeks.
 _RETENTION = timedelta(days=41)
 _PAGE_SIZE = 10_000
+_PAGE_MEMBERS = frozenset({"timeSeries", "nextPageToken", "unit", "executionErrors", "unreachable"})
 
 
 class GoogleApiOptions(CapacityApiOptions):
@@ -55,6 +56,16 @@ class GoogleApiOptions(CapacityApiOptions):
     url: str = Field(default="https://monitoring.googleapis.com", exclude=True)
     project: str = Field(pattern=r"^[A-Za-z0-9:._-]+$", exclude=True)
     key: Secret = Field(exclude=True)
+
+    @field_validator("key")
+    @classmethod
+    def _token_fits_a_header(cls, key: SecretStr) -> SecretStr:
+        return key if _is_key_file(key) else fitting_a_header(key)
+
+
+def _is_key_file(key: SecretStr) -> bool:
+    """Say whether a key is the JSON of a key file, which no header gets; else it is a token."""
+    return key.get_secret_value().startswith("{")
 
 
 class VertexGsusOptions(CapacityOptions):
@@ -160,11 +171,24 @@ def _asked(api: Api, project: str, window: Window) -> Iterator[Mapping[str, Any]
             ("pageSize", str(_PAGE_SIZE)),
         )
         request = ApiRequest(f"v3/projects/{project}/timeSeries", params)
-        yield from api.pages(request, token_pages("nextPageToken", "pageToken"))
+        for page in api.pages(request, token_pages("nextPageToken", "pageToken")):
+            _check_whole(api, request.path, page)
+            yield page
+
+
+def _check_whole(api: Api, path: str, page: object) -> None:
+    """Raise TransientSourceError when a page is no list of time series, or says that some of them are absent."""
+    # Without a time series it has no member of that name, and perhaps none at all.
+    is_list = isinstance(page, dict) and (not page or not _PAGE_MEMBERS.isdisjoint(page))
+    if not is_list or not isinstance(member(page, "timeSeries") or [], list) or member(page, "error"):
+        raise api.incomplete(path, "is no list of time series", words_of(page))
+    for name in ("executionErrors", "unreachable"):
+        if said := member(page, name):
+            raise api.incomplete(path, f"is not whole by its {name}", str(said))
 
 
 def _api(options: GoogleApiOptions) -> Api:
-    if options.key.get_secret_value().lstrip().startswith("{"):
+    if _is_key_file(options.key):
         return Api(options, {}, auth=google_token(options.key))
     return Api(options, {"Authorization": bearer(options.key)})
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import traceback
 import uuid
 from collections import OrderedDict
 from collections.abc import Collection, Generator, Iterable, Iterator
@@ -30,7 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from dagster_project.errors import PermanentSourceError, TransientSourceError
+from dagster_project.errors import PermanentSourceError, TokenledgerError, TransientSourceError
 from dagster_project.sources._connector import (
     UTC_TIMESTAMP,
     Batch,
@@ -56,6 +57,8 @@ LANDING_COLUMNS = pa.schema(
 REJECT_SCHEMA = pa.schema(
     [*LANDING_COLUMNS, ("reason_code", pa.string()), ("reason", pa.string()), ("raw_text", pa.string())]
 )
+
+_PACKAGE = __name__.partition(".")[0]
 
 # One row group of DuckDB's own size; smaller ones make readers slower, larger ones cost memory here.
 _ROW_GROUP_ROWS = 122_880
@@ -192,30 +195,28 @@ class LandingZone:
         landings = [item for item in self.current(kind) if item.entity == entity]
         return [landing.rejects_file.path for landing in landings if landing.rejects_file]
 
-    def contents(self, options: SourceOptions) -> dict[str, InputIdentity]:
-        """Give what the current landings of a source were read from, by input."""
-        return {
-            item.input_uri: InputIdentity(item.input_sha256, item.input_bytes)
-            for item in self.current(options.kind)
-            if item.source_name == options.name
-        }
-
     def touched_dates(self, landing: Landing) -> frozenset[date]:
         """Give the days that a landing changes: its own, and those of the landing that it supersedes."""
         former = [item for item in self.all(landing.kind) if item.landing_id == landing.supersedes]
         return landing.event_dates.union(*(item.event_dates for item in former))
 
     def landed_inputs(self, connector: Connector, options: SourceOptions) -> dict[str, LandedInput]:
-        """Give a source's inputs of which every entity has a current landing, read as it would be read today."""
+        """Give a source's inputs whose current landings are all of the same content."""
         reading = self._reading_sha256(connector, options)
         found: dict[str, list[Landing]] = {}
         for item in self.current(connector.kind):
-            if item.source_name == options.name and item.reading_sha256 == reading:
+            if item.source_name == options.name:
                 found.setdefault(item.input_uri, []).append(item)
         return {
-            input_uri: LandedInput(min(item.landed_at for item in items), items[0].input_sha256)
+            input_uri: LandedInput(
+                landed_at=min(item.landed_at for item in items),
+                sha256=items[0].input_sha256,
+                size_bytes=items[0].input_bytes,
+                is_current_reading=len(items) == len(connector.entities)
+                and all(item.reading_sha256 == reading for item in items),
+            )
             for input_uri, items in found.items()
-            if len(items) == len(connector.entities) and len({item.input_sha256 for item in items}) == 1
+            if len({item.input_sha256 for item in items}) == 1
         }
 
     # ---- writing
@@ -553,10 +554,8 @@ def pull_source(
     now = now.astimezone(UTC)
     zone.refresh(connector.kind)
     results: list[Landing | SourceFailure] = []
-    landed = zone.landed_inputs(connector, options)
-    contents = zone.contents(options)
-    context = PullContext(now, zone.fetched_dir, reference_dir, landed, contents, zone.hash_key)
-    inputs = iter(connector.read(options, context))
+    context = PullContext(now, zone.fetched_dir, reference_dir, zone.landed_inputs(connector, options), zone.hash_key)
+    inputs = _inputs(connector, options, context)
     input_uri: str | None = None
     listed: set[str] = set()
     while True:
@@ -568,14 +567,41 @@ def pull_source(
             input_uri = pull.input_uri
             listed.add(input_uri)
             results.extend(zone.land(connector, options, pull, now=now))
-        except (PermanentSourceError, TransientSourceError) as error:
+        except Exception as error:  # noqa: BLE001 - one input does not stop the others, whatever is wrong with it
             is_transient = isinstance(error, TransientSourceError)
+            message = failure_message(error, f"Read {input_uri or f'the inputs of {options.name}'}")
             last_good_at = _last_good_at(zone, connector, options, input_uri)
-            results.append(SourceFailure(options.name, options.kind, input_uri, is_transient, str(error), last_good_at))
+            results.append(SourceFailure(options.name, options.kind, input_uri, is_transient, message, last_good_at))
     _withdraw_refusals(zone, connector, options, results, now=now)
     if connector.is_snapshot and not any(isinstance(item, SourceFailure) for item in results):
         zone.withdraw(connector.kind, options.name, now=now, listed=listed)
     return results
+
+
+def _inputs(connector: Connector, options: SourceOptions, context: PullContext) -> Iterator[InputPull]:
+    yield from connector.read(options, context)
+
+
+def failure_message(error: Exception, what: str) -> str:
+    """Say what went wrong with a source.
+
+    Of an error that nobody foresaw only the type and the place in the code are said: its text may hold anything, a key
+    or what somebody wrote.
+
+    Args:
+        error: The error.
+        what: What was tried.
+    """
+    if isinstance(error, TokenledgerError):
+        return str(error)
+    said = [type(error).__name__, *([error.strerror] if isinstance(error, OSError) and error.strerror else [])]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _PACKAGE in Path(frame.filename).parts] or frames
+    place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return (
+        f"{what}: {': '.join(said)}{place}, which was not foreseen. Expected content that can be read, or is refused "
+        "with a reason. Pull again; if it stays, correct the source or report the place."
+    )
 
 
 def refused_uri(input_uri: str) -> str:

@@ -1,10 +1,11 @@
 """The client of paged APIs against a real server: pages, patience, page loops, refusals, secrets that stay secret."""
 
+import traceback
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.sources._api import (
@@ -262,6 +263,51 @@ def test_an_api_may_ask_for_no_key():
         with asked as api, pytest.raises(PermanentSourceError, match="Set `key` to a key that may read this"):
             api.ask(ApiRequest("v1/things"))
     assert "authorization" not in server.calls[0].headers
+
+
+def test_a_header_that_http_does_not_know_is_permanent_and_is_not_shown():
+    with api_server({"/v1/things": lambda _: reply([])}) as server:
+        options = ApiOptions.model_validate({"url": server.url, "http": QUICK})
+        asked = Api(options, {"Authorization": SecretStr(f"Bearer {KEY}\n")})
+        with asked as api, pytest.raises(PermanentSourceError, match="cannot be written as HTTP") as raised:
+            api.ask(ApiRequest("v1/things"))
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+    assert server.calls == []
+
+
+def test_a_key_from_a_file_with_a_line_break_is_accepted():
+    with api_server({"/v1/things": keyed("authorization", f"Bearer {KEY}", token_paged(_things))}) as server:
+        assert len(_pages(server, key=EnvironmentText.of(f"{KEY}\n", ("VENDOR_ADMIN_KEY",)))) == 3
+
+
+@pytest.mark.parametrize("wrong", [f"{KEY}\u2019", f"{KEY}\nsecond line", f"{KEY}\x00"])
+def test_a_key_that_no_header_can_have_is_refused_by_the_name_of_its_variable(wrong: str):
+    given = EnvironmentText.of(wrong, ("VENDOR_ADMIN_KEY",))
+    with pytest.raises(ValidationError, match="environment variable VENDOR_ADMIN_KEY holds a character") as raised:
+        ApiOptions.model_validate({"url": "https://host", "key": given})
+    assert KEY not in str(raised.value)
+
+
+def test_a_pause_between_tries_keeps_the_pace_too():
+    slept = _Slept()
+    with api_server({"/v1/things": lambda _: reply([])}) as server, _api(server, slept, requests_per_minute=1) as api:
+        server.faults = [reply({}, 429, Retry_After="7")]
+        api.ask(ApiRequest("v1/things"))
+    assert [round(seconds) for seconds in slept] == [7, 60]
+
+
+def test_the_port_that_a_scheme_has_anyway_is_the_same_host():
+    with api_server({}) as server, _api(server, url="https://127.0.0.1") as api:
+        assert api.address("https://127.0.0.1:443/v1") == "https://127.0.0.1:443/v1"
+        with pytest.raises(PermanentSourceError, match="on another host"):
+            api.address("https://127.0.0.1:444/v1")
+
+
+def test_half_of_a_pair_of_surrogates_is_the_replacement_character():
+    body = b'{"data": ["x \\ud83d", "\\ud83d\\ude00", "\\\\ud83d"], "\\udc00": 1, "has_more": false}'
+    with api_server({"/v1/things": lambda _: Answer(body=body)}) as server:
+        [page] = _pages(server)
+    assert page == {"data": ["x \ufffd", "\U0001f600", "\\ud83d"], "\ufffd": 1, "has_more": False}
 
 
 class _WithSecret(BaseModel):

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from dagster_project.warehouse.landing import Landing, SourceFailure
 from tests.sources.api_server import Call, Route, api_server, reply
 from tests.sources.pulling import FIXTURES, pull
@@ -98,6 +100,27 @@ def test_azure_ptu_names_the_secret_that_is_refused_and_not_its_value(tmp_path: 
     assert failures
     assert all("invalid_client" in item.message and not item.is_transient for item in failures)
     assert "wrong-secret" not in repr(failures)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        (AZURE_METRICS, {"error": {"message": "not now"}}, "has no list 'value' (not now)"),
+        (AZURE_METRICS, [], "has no list 'value'"),
+        (
+            AZURE_METRICS,
+            {"value": [{"errorCode": "InternalError", "errorMessage": "a store is away", "timeseries": []}]},
+            "has a metric that could not be read (InternalError: a store is away)",
+        ),
+        (f"{AZURE_ACCOUNT}/deployments", {"error": {"message": "not now"}}, "has no list 'value' (not now)"),
+    ],
+)
+def test_azure_ptu_lands_nothing_of_an_answer_that_is_not_whole(tmp_path: Path, path: str, answer: object, words: str):
+    with api_server({**_routes(), path: lambda _: reply(answer)}) as server:
+        pulled = pull(tmp_path, "azure_ptu", now=datetime(2026, 7, 1, 1, tzinfo=UTC), api=azure_api(server.url))
+    [failure] = [item for item in pulled.results if isinstance(item, SourceFailure)]
+    assert words in failure.message
+    assert failure.is_transient
 
 
 def test_azure_ptu_refuses_an_answer_that_may_have_been_cut(tmp_path: Path):

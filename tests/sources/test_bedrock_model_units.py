@@ -4,13 +4,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dagster_project.warehouse.landing import Landing, SourceFailure
 from tests.sources.api_server import Call, api_server, reply
-from tests.sources.pulling import FIXTURES, pull
+from tests.sources.pulling import FIXTURES, Pulled, pull
 from tests.sources.web import Answer
 
 ARN = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123def456"
 FORMER_ARN = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/zzz123def456"
+DELETED_ARN = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/ddd123def456"
 SECRET = "aws-secret-access-key"  # noqa: S105 - of a server of the test
 NOW = datetime(2026, 7, 1, 1, tzinfo=UTC)
 FIRST_AT = int(datetime(2026, 7, 1, tzinfo=UTC).timestamp())
@@ -45,10 +48,20 @@ def _throughputs(call: Call) -> Answer:
     return reply({"provisionedModelSummaries": [], "nextToken": "more"})
 
 
+def _metric_names(call: Call) -> Answer:
+    """Two pages: a model that is deleted, and one that is paid by the token."""
+    body = call.json()
+    assert (body["Namespace"], body["Dimensions"]) == ("AWS/Bedrock", [{"Name": "ModelId"}])
+    model, more = (DELETED_ARN, {"NextToken": "n1"}) if not body.get("NextToken") else ("amazon.nova-pro-v1:0", {})
+    return reply({"Metrics": [{"Dimensions": [{"Name": "ModelId", "Value": model}]}], **more})
+
+
 def _metrics(call: Call) -> Answer:
     body = call.json()
-    labels = [query["Label"] for query in body["MetricDataQueries"]]
+    if call.headers["x-amz-target"] == "GraniteServiceVersion20100801.ListMetrics":
+        return _metric_names(call)
     assert call.headers["x-amz-target"] == "GraniteServiceVersion20100801.GetMetricData"
+    labels = [query["Label"] for query in body["MetricDataQueries"]]
     assert call.headers["content-type"] == "application/x-amz-json-1.0"
     assert (body["StartTime"], body["EndTime"] - body["StartTime"]) == (FIRST_AT, 86400)
     counted = f"{ARN}|InputTokenCount"
@@ -73,12 +86,16 @@ def _api(url: str) -> dict[str, Any]:
 def test_bedrock_model_units_ask_for_the_models_that_are_listed_and_for_former_ones(tmp_path: Path):
     throttled = reply({"__type": "com.amazonaws.cloudwatch#ThrottlingException", "message": "Rate exceeded"}, 400)
     with api_server({"/provisioned-model-throughputs": _throughputs, "/": _metrics}) as server:
-        # The list's two pages, then counts that are throttled once.
-        server.faults = [None, None, throttled]
+        # The two pages of each of the lists, then counts that are throttled once.
+        server.faults = [None, None, None, None, throttled]
         pulled = pull(tmp_path, "bedrock_model_units", now=NOW, api=_api(server.url), model_arns=[FORMER_ARN])
-        asked = [call.json() for call in server.calls if call.path == "/"]
+        asked = [call.json() for call in server.calls if "MetricDataQueries" in call.body.decode()]
         signed = {call.headers["authorization"].partition("/us-east-1/")[2].split("/")[0] for call in server.calls}
-    assert {query["Label"].partition("|")[0] for query in asked[0]["MetricDataQueries"]} == {ARN, FORMER_ARN}
+    assert {query["Label"].partition("|")[0] for query in asked[0]["MetricDataQueries"]} == {
+        ARN,
+        FORMER_ARN,
+        DELETED_ARN,
+    }
     assert signed == {"monitoring", "bedrock"}
     landed = [item for item in pulled.results if isinstance(item, Landing) and item.rows_landed]
     assert [(item.input_uri.rpartition("/")[2], item.entity, item.rows_landed) for item in landed] == [
@@ -86,6 +103,84 @@ def test_bedrock_model_units_ask_for_the_models_that_are_listed_and_for_former_o
     ]  # fmt: skip
     assert SECRET not in repr(pulled.results)
     assert "session-secret" not in repr(pulled.results)
+
+
+def _counting(models: list[str], values: dict[str, float], status: str = "Complete", **page: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Speak both services: models that are listed, and counts of all that CloudWatch still knows of."""
+
+    def counts(call: Call) -> Answer:
+        body = call.json()
+        if "MetricDataQueries" not in body:
+            return reply({"Metrics": []})
+        results = []
+        for query in body["MetricDataQueries"]:
+            value = values.get(query["Label"].removesuffix("|InputTokenCount"))
+            times = [body["StartTime"]] if value else []
+            found = {"Timestamps": times, "Values": [value] if value else []}
+            results.append({"Id": query["Id"], "Label": query["Label"], "StatusCode": status, **found})
+        return reply({"MetricDataResults": results, **page})
+
+    listed = [
+        {"provisionedModelArn": arn, "modelUnits": 1, "foundationModelArn": "arn:aws:bedrock::foundation-model/claude"}
+        for arn in models
+    ]
+    lists = {"/provisioned-model-throughputs": lambda _: reply({"provisionedModelSummaries": listed})}
+    return {**lists, "/": counts}
+
+
+def _tokens(pulled: Pulled) -> dict[str, int]:
+    return {row["deployment_id"]: row["input_tokens"] for row in pulled.rows("measurements")}
+
+
+def test_bedrock_model_units_keep_asking_about_a_model_that_is_deleted_meanwhile(tmp_path: Path):
+    values = {ARN: 600.0, FORMER_ARN: 50.0}
+    with api_server(_counting([ARN, FORMER_ARN], values)) as server:
+        pull(tmp_path, "bedrock_model_units", now=NOW, api=_api(server.url))
+        server.routes = _counting([ARN], {**values, ARN: 700.0})
+        later = pull(tmp_path, "bedrock_model_units", now=NOW.replace(day=2), api=_api(server.url))
+    [first_day] = [
+        item
+        for item in later.results
+        if isinstance(item, Landing) and item.entity == "measurements" and item.input_uri.endswith("/#2026-07-01")
+    ]
+    assert first_day.rows_landed == 2
+    assert _tokens(Pulled(later.zone, [first_day])) == {ARN: 700, FORMER_ARN: 50}
+
+
+@pytest.mark.parametrize(
+    ("routes", "words", "is_transient"),
+    [
+        (_counting([ARN], {}, "InternalError"), "says InternalError of", True),
+        (_counting([ARN], {}, "PartialData", Messages=[{"Value": "too much"}]), "says PartialData of", True),
+        (_counting([ARN], {}, "Forbidden"), "says Forbidden of", False),
+        ({**_counting([ARN], {}), "/provisioned-model-throughputs": lambda _: reply({"message": "no"})}, "(no)", True),
+        ({**_counting([ARN], {}), "/": lambda _: reply({"message": "no"})}, "(no)", True),
+    ],
+)
+def test_bedrock_model_units_land_nothing_of_an_answer_that_is_not_whole(
+    tmp_path: Path,
+    routes: dict[str, Any],
+    words: str,
+    is_transient: bool,
+):
+    with api_server(routes) as server:
+        pulled = pull(tmp_path, "bedrock_model_units", now=NOW, api=_api(server.url))
+    failures = [item for item in pulled.results if isinstance(item, SourceFailure)]
+    assert words in failures[0].message
+    assert {item.is_transient for item in failures} == {is_transient}
+
+
+def test_bedrock_model_units_take_data_that_go_on_as_such(tmp_path: Path):
+    pages = [_counting([ARN], {ARN: 600.0}, "PartialData", NextToken="n1")["/"], _counting([ARN], {})["/"]]
+    routes = _counting([ARN], {})
+
+    def route(call: Call) -> Answer:
+        return pages[1 if call.json().get("NextToken") else 0](call)
+
+    with api_server({**routes, "/": route}) as server:
+        pulled = pull(tmp_path, "bedrock_model_units", now=NOW, api=_api(server.url))
+    landed = [item for item in pulled.results if isinstance(item, Landing) and item.input_uri.endswith("/#2026-07-01")]
+    assert [item.rows_landed for item in landed if item.entity == "measurements"] == [1]
 
 
 def test_bedrock_model_units_fail_with_the_words_of_aws_and_without_the_key(tmp_path: Path):

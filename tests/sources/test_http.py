@@ -3,17 +3,19 @@
 import gzip
 import hashlib
 import json
+import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow.parquet as pq
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
-from dagster_project.sources._http import HttpOptions, fetch, public_url
+from dagster_project.sources._http import Deadline, HttpOptions, fetch, public_url, retried
 from dagster_project.sources.litellm_prices import LitellmPricesOptions
 from dagster_project.warehouse.landing import SourceFailure
 from tests.sources.pulling import NOW, Pulled, pull
@@ -120,6 +122,59 @@ def test_fetch_decompresses_and_keeps_what_was_compressed(tmp_path: Path):
     with serving(Answer(body=gzip.compress(b"[]"), headers={"Content-Encoding": "gzip"})) as web:
         path, _ = _fetched(web, tmp_path)
     assert path.read_bytes() == b"[]"
+
+
+def test_fetch_reads_every_member_of_compressed_content(tmp_path: Path):
+    body = gzip.compress(b"[1,") + gzip.compress(b"2]")
+    with serving(Answer(body=body, headers={"Content-Encoding": "gzip"})) as web:
+        path, _ = _fetched(web, tmp_path)
+    assert path.read_bytes() == b"[1,2]"
+
+
+@pytest.mark.parametrize("compression", ["identity", "gzip"])
+def test_fetch_bounds_content_that_trickles(tmp_path: Path, compression: str):
+    options = HttpOptions(timeout_seconds=1, total_seconds=0.2, pause_seconds=0, attempt_count=3)
+    body = gzip.compress(b"[" + b" " * 99) if compression == "gzip" else b"[" + b" " * 99
+    slow = Answer(body=body, byte_seconds=0.02, headers={"Content-Encoding": compression})
+    started = time.monotonic()
+    with serving(slow) as web, pytest.raises(TransientSourceError, match=r"1 time: no whole answer after 0\.2 s"):
+        _fetched(web, tmp_path, options)
+    # Uncompressed the 100 bytes take two seconds.
+    assert time.monotonic() - started < 0.9
+
+
+def test_fetch_makes_no_try_whose_pause_would_outlast_the_time_for_all(tmp_path: Path):
+    options = HttpOptions(total_seconds=30, attempt_count=4)
+    with (
+        serving(Answer(429, headers={"Retry-After": "31"})) as web,
+        pytest.raises(TransientSourceError, match="1 time:"),
+    ):
+        _fetched(web, tmp_path, options)
+    assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 507, 520, 522, 524, 529, 598])
+def test_fetch_tries_again_after_any_failure_of_the_server(tmp_path: Path, status: int):
+    with serving(Answer(status), Answer(body=b"[]")) as web:
+        path, _ = _fetched(web, tmp_path)
+    assert path.read_bytes() == b"[]"
+
+
+@pytest.mark.parametrize("status", [501, 505])
+def test_fetch_does_not_repeat_what_the_server_does_not_know(tmp_path: Path, status: int):
+    with serving(Answer(status)) as web, pytest.raises(PermanentSourceError, match=f"status {status}"):
+        _fetched(web, tmp_path)
+    assert len(web.requests) == 1
+
+
+def test_a_transport_error_is_shown_without_secrets():
+    def once(_: Deadline) -> None:
+        msg = "cannot connect with sk-secret"
+        raise httpx2.ConnectError(msg)
+
+    options = HttpOptions(attempt_count=1)
+    with pytest.raises(TransientSourceError, match=r"cannot connect with \*\*\*\."):
+        retried(once, "Asked it", "pull again.", options, time.sleep, secrets=[SecretStr("sk-secret")])
 
 
 def test_fetch_gives_up_on_a_server_that_is_silent(tmp_path: Path):

@@ -161,8 +161,8 @@ def test_an_end_that_was_cut_off_after_it_landed_is_refused_wherever_the_journal
     assert not failure.is_transient
     assert "2026-12.jsonl of the journal" in failure.message
     assert len(_rows(tmp_path)) == 3
-    contents = LandingZone(tmp_path / "landing").contents(_options(tmp_path))
-    anchored = Journal(tmp_path / "scores", contents)
+    landed = LandingZone(tmp_path / "landing").landed_inputs(discover()[KIND], _options(tmp_path))
+    anchored = Journal(tmp_path / "scores", landed)
     with pytest.raises(PermanentSourceError, match="or is gone"):
         list(anchored.entries())
     with pytest.raises(PermanentSourceError, match="or is gone"):
@@ -172,7 +172,7 @@ def test_an_end_that_was_cut_off_after_it_landed_is_refused_wherever_the_journal
     check = discover()[KIND].check
     assert check is not None
     with pytest.raises(PermanentSourceError, match="or is gone"):
-        check(_options(tmp_path), PullContext(DECEMBER, tmp_path, contents=contents))
+        check(_options(tmp_path), PullContext(DECEMBER, tmp_path, landed=landed))
 
 
 def test_a_journal_that_was_written_anew_with_a_whole_chain_is_refused(journal: Journal, tmp_path: Path):

@@ -105,6 +105,8 @@ def test_prometheus_gpus_get_through_throttling_faults_and_half_answers(tmp_path
         (reply({"status": "error", "error": "parse error: unexpected }"}, 400), "parse error: unexpected }", False),
         (reply({"error": "no"}, 401), "expected the key to be accepted", False),
         (reply({"status": "success", "warnings": ["a store is away"], "data": {}}), "a store is away", True),
+        (reply({"status": "error", "error": "not now"}), "is no matrix of a range query (not now)", True),
+        (reply([]), "is no matrix of a range query", True),
         (reply({}, 503), "3 times: status 503", True),
     ],
 )
@@ -115,6 +117,23 @@ def test_prometheus_gpus_say_what_was_wrong_and_land_nothing(
         pulled = pull(tmp_path, "prometheus_gpus", now=datetime(2026, 7, 1, 1, tzinfo=UTC), **_options(server.url))
     assert message in pulled.failure.message
     assert pulled.failure.is_transient is is_transient
+
+
+def test_prometheus_gpus_are_read_from_the_spooled_days_when_the_server_keeps_them_no_more(tmp_path: Path):
+    forgotten = reply({"status": "success", "data": {"resultType": "matrix", "result": []}})
+    with api_server({PATH: _prometheus}) as server:
+        options = _options(server.url)
+        pull(tmp_path, "prometheus_gpus", now=NOON, **options)
+        server.routes = {PATH: lambda _: forgotten}
+        renamed = {**options, "deployments": {"llama": "gpu-llama"}}
+        pulled = pull(tmp_path, "prometheus_gpus", now=NOON, **renamed)
+        current = {item.input_uri[-10:]: item.rows_landed for item in pulled.zone.current("prometheus_gpus")}
+        # Half-hours of the first day, which had settled; the open day is asked for again.
+        assert current == {"2026-07-01": 48, "2026-07-02": 0}
+        # Another step is another question, which the server can answer for no more than a day.
+        finer = {**renamed, "step_seconds": 900, "api": {**options["api"], "retention_days": 1}}
+        pulled = pull(tmp_path, "prometheus_gpus", now=NOON, **finer)
+    assert {item.input_uri[-10:]: item.rows_landed for item in pulled.zone.current("prometheus_gpus")} == current
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dagster_project.errors import PermanentSourceError
 from dagster_project.sources import discover
 from dagster_project.sources._connector import EnvironmentText, PullContext, hashed_user
 from dagster_project.warehouse.landing import Landing, LandingZone, SourceFailure, pull_source
@@ -215,23 +216,74 @@ def test_a_refused_key_fails_the_source_says_what_to_set_and_lands_nothing(tmp_p
     with api_server(openai({"costs": COSTS})) as server:
         wrong = EnvironmentText.of("sk-wrong", ("OPENAI_ADMIN_KEY",))
         results = _pull(tmp_path, "openai_costs", server, utc_day(20), key=wrong)
-    assert [type(item) for item in results] == [SourceFailure, SourceFailure]
+    assert [type(item) for item in results] == [SourceFailure] * 3
     assert not any(item.is_transient for item in results if isinstance(item, SourceFailure))
     [message] = {item.message for item in results if isinstance(item, SourceFailure)}
     assert "status 401 (invalid key)" in message
     assert "Set the environment variable OPENAI_ADMIN_KEY to a key that may read this" in message
     assert "sk-wrong" not in message
-    # Two days in a row, and no more: the others would be refused too.
-    assert len(server.calls) == 2
+    # Two days in a row and the newest, and no more: the others would be refused too.
+    assert len(server.calls) == 3
 
 
 def test_an_api_that_is_away_is_not_asked_for_its_other_reports(tmp_path: Path):
     with api_server(openai({"usage/completions": {}, "usage/embeddings": {}})) as server:
         server.faults = [Answer(503)] * 99
         results = _pull(tmp_path, "openai_usage", server, utc_day(9), endpoints=["completions", "embeddings"])
-    assert [item.is_transient for item in results if isinstance(item, SourceFailure)] == [True, True]
-    # Two days, three tries each.
-    assert len(server.calls) == 6
+    assert [item.is_transient for item in results if isinstance(item, SourceFailure)] == [True] * 3
+    # Two days and the newest, three tries each.
+    assert len(server.calls) == 9
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (reply({"error": {"message": "upstream unavailable"}}), "no list 'data' (upstream unavailable)"),
+        (reply({"hello": "another service"}), "no list 'data'"),
+        (reply([]), "no list 'data'"),
+        (reply({"data": [], "has_more": True, "next_page": None}), "says that there is more and not where"),
+    ],
+    ids=["error", "another service", "list", "cut"],
+)
+@pytest.mark.parametrize("kind", ["openai_costs", "anthropic_usage"])
+def test_an_answer_that_is_not_whole_lands_nothing_and_is_asked_for_again(
+    tmp_path: Path, kind: str, answer: Answer, words: str
+):
+    known = openai({"costs": COSTS}) | anthropic({"usage_report/messages": {}})
+    with api_server(dict.fromkeys(known, lambda _: answer)) as server:
+        failure = _failure(_pull(tmp_path, kind, server, utc_day(20, 12), start_date="2026-07-20"))
+        assert words in failure.message
+        assert failure.is_transient
+        assert LandingZone(tmp_path).current(kind) == []
+        server.routes = known
+        healed = _pull(tmp_path, kind, server, utc_day(20, 13), start_date="2026-07-20")
+    assert [type(item) for item in healed] == [Landing]
+
+
+def test_half_of_a_character_in_an_answer_lands_as_the_replacement_character(tmp_path: Path):
+    page = {"data": [{"start_time": FIRST_SECOND, "end_time": FIRST_SECOND + 1, "results": [_cost(1, "x \ud83d")]}]}
+    with api_server({"/v1/organization/costs": lambda _: reply(page)}) as server:
+        _pull(tmp_path, "openai_costs", server, utc_day(1, 12))
+    assert _rows(tmp_path, "openai_costs", "line_name") == [("x \ufffd",)]
+
+
+def test_a_changed_reading_of_a_settled_day_does_not_ask_for_it(tmp_path: Path):
+    with api_server(openai({"costs": COSTS})) as server:
+        _pull(tmp_path, "openai_costs", server, utc_day(20), start_date="2026-07-01")
+        server.routes = openai({"costs": {}})
+        server.calls.clear()
+        connector = discover()["openai_costs"]
+        options = connector.options.model_validate(_options("openai_costs", server, on_drift="stop"))
+        pull_source(LandingZone(tmp_path, hash_key=HASH_KEY), connector, options, now=utc_day(20))
+        # 20 July at 00:00 less three days: the 16th, which ended on the 17th at 00:00, has settled.
+        assert [call.param("start_time") for call in server.calls] == [
+            str(int(utc_day(day).timestamp())) for day in (17, 18, 19)
+        ]
+        assert len(_rows(tmp_path, "openai_costs", "amount")) == 4
+        # Grouped otherwise, it is another question.
+        server.calls.clear()
+        _pull(tmp_path, "openai_costs", server, utc_day(20), group_by=["project_id"])
+        assert len(server.calls) == 19
 
 
 def test_pages_that_repeat_fail_their_day_alone(tmp_path: Path):
@@ -388,6 +440,24 @@ def test_check_asks_one_page_of_each_report_and_keeps_nothing(tmp_path: Path):
     assert said == "key accepted, 2 reports asked, 10 results on the first pages of 2026-07-01"
     assert len(server.calls) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_check_at_midnight_asks_for_the_day_before(tmp_path: Path):
+    connector = discover()["openai_costs"]
+    with api_server(openai({"costs": COSTS})) as server:
+        options = connector.options.model_validate(_options("openai_costs", server))
+        assert connector.check is not None
+        said = connector.check(options, PullContext(utc_day(2), tmp_path))
+    assert said == "key accepted, 1 reports asked, 2 results on the first pages of 2026-07-01"
+
+
+def test_check_fails_when_nothing_that_is_answered_can_be_read(tmp_path: Path):
+    routes = openai({"costs": {utc_day(1): [{"amount": None}, {"amount": {"value": 1}}]}})
+    with (
+        api_server(routes) as server,
+        pytest.raises(PermanentSourceError, match="none of 2 results can be read; the first one: amount is empty"),
+    ):
+        _check(tmp_path, "openai_costs", server)
 
 
 def test_check_of_files_leaves_it_to_reading_them(tmp_path: Path):

@@ -4,7 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dagster_project.sources.vertex_gsus import CONSUMED, GSU_LIMIT
+import pytest
+from pydantic import ValidationError
+
+from dagster_project.sources._connector import EnvironmentText
+from dagster_project.sources.vertex_gsus import CONSUMED, GSU_LIMIT, VertexGsusOptions
 from tests.sources.api_server import Call, api_server, keyed, reply
 from tests.sources.pulling import FIXTURES, pull
 from tests.sources.web import Answer
@@ -64,6 +68,40 @@ def test_vertex_gsus_ask_for_dedicated_work_and_for_units(tmp_path: Path):
     ]  # fmt: skip
     assert [row["allocated_units"] for row in pulled.rows("deployments")] == [10]
     assert starts == {"2026-07-01T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ({"timeSeries": [], "executionErrors": [{"code": 4, "message": "Deadline exceeded"}]}, "Deadline exceeded"),
+        ({"timeSeries": [], "unreachable": ["projects/other"]}, "by its unreachable (['projects/other'])"),
+        ({"error": {"message": "not now"}}, "is no list of time series (not now)"),
+        ({"hello": "another service"}, "is no list of time series"),
+        ([], "is no list of time series"),
+    ],
+)
+def test_vertex_gsus_land_nothing_of_an_answer_that_is_not_whole(tmp_path: Path, page: object, words: str):
+    with api_server({"/v3/projects/prod/timeSeries": lambda _: reply(page)}) as server:
+        pulled = pull(tmp_path, "vertex_gsus", now=NOW, **_options(server.url))
+    assert words in pulled.failure.message
+    assert pulled.failure.is_transient
+
+
+def test_vertex_gsus_land_a_day_without_a_time_series(tmp_path: Path):
+    with api_server({"/v3/projects/prod/timeSeries": lambda _: reply({})}) as server:
+        pulled = pull(tmp_path, "vertex_gsus", now=NOW, **_options(server.url))
+    assert {name: item.rows_read for name, item in pulled.landings().items()} == {"measurements": 0, "deployments": 0}
+
+
+def test_vertex_gsus_take_a_key_file_of_many_lines_and_no_such_token():
+    def key(text: str) -> VertexGsusOptions:
+        api = {"project": "prod", "key": EnvironmentText.of(text, ("GOOGLE_KEY",)), "start_date": "2026-07-01"}
+        return VertexGsusOptions.model_validate({"name": "gsus", "kind": "vertex_gsus", "api": api})
+
+    assert key('{\n  "type": "service_account"\n}\n').api is not None
+    with pytest.raises(ValidationError, match="GOOGLE_KEY holds a character that no header can have") as raised:
+        key("ya29.token\nmore")
+    assert "ya29" not in str(raised.value)
 
 
 def test_vertex_gsus_stop_at_pages_without_an_end(tmp_path: Path):

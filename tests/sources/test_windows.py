@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
-from dagster_project.sources._connector import Batch, Connector, Entity, InputPull, PullContext, SourceOptions
+from dagster_project.sources._connector import (
+    Batch,
+    Connector,
+    Entity,
+    InputIdentity,
+    InputPull,
+    PullContext,
+    SourceOptions,
+)
 from dagster_project.sources._files import sha256_of, text_lines
 from dagster_project.sources._json import exact
-from dagster_project.sources._windows import Window, WindowedSource, days, hours, months, spool, window_inputs
+from dagster_project.sources._windows import Window, WindowedSource, day_of, days, hours, months, spool, window_inputs
 from dagster_project.warehouse.landing import Landing, LandingZone, SourceFailure, pull_source
 
 START = date(2026, 10, 1)
@@ -44,6 +52,7 @@ class _System:
     errors: dict[str, Exception] = field(default_factory=dict)
     version: int = 1
     retention: timedelta | None = None
+    question: str | None = "all of it"
 
     def ask(self, window: Window) -> Iterator[Any]:
         self.asked.append(window.name)
@@ -53,7 +62,7 @@ class _System:
 
     def connector(self) -> Connector:
         def read(options: SourceOptions, context: PullContext) -> Iterator[InputPull]:
-            source = WindowedSource(options.name, "https://api.example/v1", LOOKBACK, self.retention)
+            source = WindowedSource(options.name, "https://api.example/v1", LOOKBACK, self.retention, self.question)
             return window_inputs(source, context, days(START, context.now), self.ask, _read)
 
         return Connector("fake", "reports", (ENTITY,), SourceOptions, read, self.version)
@@ -156,11 +165,50 @@ def test_a_window_that_fails_lands_nothing_keeps_the_former_and_is_asked_for_aga
     assert _landed(zone)["2026-10-01"] == [1, 11]
 
 
+def test_windows_that_cannot_be_answered_do_not_hold_up_the_others(zone: LandingZone):
+    odd = PermanentSourceError("page loop")
+    system = _System(
+        {f"2026-10-{day:02}": [day] for day in range(1, 10)},
+        errors={f"2026-10-{day:02}": odd for day in (2, 3, 5, 6)},
+    )
+    system.pull(zone, _at(8))
+    # Days 2 and 3 fail, day 8 answers; days 5 and 6 fail, day 7 is the newest that is left and answers.
+    assert [name[-1] for name in system.asked] == ["1", "2", "3", "8", "4", "5", "6", "7"]
+    assert sorted(name[-1] for name in _landed(zone)) == ["1", "4", "7", "8"]
+    system.pull(zone, _at(9))
+    assert [name[-1] for name in system.asked] == ["2", "3", "9", "5", "6", "8", "7"]
+    assert _landed(zone)["2026-10-09"] == [9]
+
+
+def test_an_answer_that_another_pull_replaces_before_it_is_read_does_not_land_under_the_hash_of_this_one(
+    zone: LandingZone,
+):
+    newer, older = _System({"2026-10-01": [1, 2]}), _System({"2026-10-01": [1]})
+    context = PullContext(_at(1), zone.fetched_dir)
+    mine = next(newer.connector().read(OPTIONS, context))
+    other = next(older.connector().read(OPTIONS, context))
+
+    def identify() -> InputIdentity:
+        identity = mine.identify()
+        other.identify()
+        return identity
+
+    with pytest.raises(TransientSourceError, match="changed while it was read"):
+        zone.land(newer.connector(), OPTIONS, replace(mine, identify=identify), now=_at(1))
+    newer.pull(zone, _at(1, 13))
+    assert _landed(zone) == {"2026-10-01": [1, 2]}
+
+
+def test_a_day_holds_its_first_instant():
+    assert day_of(_at(2, 0)) == day_of(_at(2, 23)) == Window("2026-10-02", _at(2, 0), _at(3, 0))
+
+
 def test_a_system_that_is_away_is_not_asked_for_every_window(zone: LandingZone):
     system = _System(errors={f"2026-10-{day:02}": TransientSourceError("away") for day in range(1, 31)})
     results = system.pull(zone, _at(20))
-    assert system.asked == ["2026-10-01", "2026-10-02"]
-    assert [item.is_transient for item in results if isinstance(item, SourceFailure)] == [True, True]
+    # Two in a row, and the newest one, which says that it is not those two days that are odd.
+    assert system.asked == ["2026-10-01", "2026-10-02", "2026-10-20"]
+    assert [item.is_transient for item in results if isinstance(item, SourceFailure)] == [True] * 3
     system.errors.clear()
     system.pull(zone, _at(20))
     assert len(system.asked) == 20
@@ -190,11 +238,47 @@ def test_without_the_spooled_files_windows_are_asked_for_once_more_and_land_the_
     assert LandingZone(zone.root).current("fake") == before
 
 
-def test_a_connector_that_reads_differently_asks_for_every_window_that_is_still_kept(zone: LandingZone):
+def test_a_connector_that_reads_differently_reads_settled_answers_from_their_files(zone: LandingZone):
+    system = _System({"2026-10-01": [1], "2026-10-07": [7]})
+    system.pull(zone, _at(9))
+    # The system has forgotten all that it knew.
+    system.values.clear()
+    system.version = 2
+    results = system.pull(zone, _at(9, 13))
+    # 9 October at 13:00 less three days lies in the 6th: what ended before it had settled.
+    assert system.asked == [f"2026-10-0{day}" for day in (6, 7, 8, 9)]
+    landed_anew = [item.input_uri[-1] for item in results if isinstance(item, Landing) and item.landed_at == _at(9, 13)]
+    assert landed_anew == ["1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    assert {name[-1]: rows for name, rows in _landed(zone).items() if rows} == {"1": [1]}
+    system.pull(zone, _at(10))
+    assert system.asked == [f"2026-10-{day:02}" for day in (6, 7, 8, 9, 10)]
+
+
+@pytest.mark.parametrize("damage", ["file", "note", "other answer"])
+def test_a_settled_answer_whose_file_is_not_what_landed_is_asked_for_again(zone: LandingZone, damage: str):
+    system = _System({"2026-10-01": [1]})
+    system.pull(zone, _at(9))
+    [path] = zone.fetched_dir.rglob("2026-10-01.jsonl.gz")
+    match damage:
+        case "file":
+            path.write_bytes(b"")
+        case "note":
+            path.with_name(f"{path.name}.note").write_text("{}", encoding="utf-8")
+        case _:
+            spool(path, [5], answered_at=_at(9), question=system.question)
+    system.version = 2
+    system.pull(zone, _at(9))
+    assert system.asked[0] == "2026-10-01"
+    assert len(system.asked) == 5
+    assert _landed(zone)["2026-10-01"] == [1]
+
+
+@pytest.mark.parametrize("question", ["by model", None])
+def test_another_question_asks_for_every_window_that_is_still_kept(zone: LandingZone, question: str | None):
     system = _System({"2026-10-01": [1]})
     system.pull(zone, _at(9))
     system.values.clear()
-    system.version, system.retention = 2, timedelta(days=5)
+    system.version, system.retention, system.question = 2, timedelta(days=5), question
     system.pull(zone, _at(9))
     # 9 October at 12:00 less five days is 4 October at 12:00; what began before is gone, and its landing stays.
     assert system.asked == [f"2026-10-0{day}" for day in (5, 6, 7, 8, 9)]

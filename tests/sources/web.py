@@ -19,6 +19,7 @@ class Answer:
         headers: Headers besides the length.
         announced_bytes: Length that is announced; None for the body's own.
         is_silent: Whether nothing is ever sent, until the server stops.
+        byte_seconds: Pause before each byte of the content.
     """
 
     status: int = 200
@@ -26,6 +27,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     announced_bytes: int | None = None
     is_silent: bool = False
+    byte_seconds: float = 0
 
 
 @dataclass
@@ -68,7 +70,13 @@ def send(handler: BaseHTTPRequestHandler, answer: Answer, stopped: Event) -> Non
     length = len(answer.body) if answer.announced_bytes is None else answer.announced_bytes
     handler.send_header("Content-Length", str(length))
     handler.end_headers()
-    handler.wfile.write(answer.body)
+    if not answer.byte_seconds:
+        handler.wfile.write(answer.body)
+        return
+    for byte in answer.body:
+        if stopped.wait(answer.byte_seconds):
+            return
+        handler.wfile.write(bytes([byte]))
 
 
 @contextmanager
