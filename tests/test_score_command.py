@@ -3,9 +3,14 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from dagster_project.settings import load_settings
+from dagster_project.sources import discover
+from dagster_project.warehouse.landing import LandingZone, pull_source
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WHO = ("--by", "m.curie", "--reason", "Phone survey")
@@ -83,3 +88,17 @@ def test_a_journal_that_was_changed_is_said_and_not_added_to(company: Path):
     assert done.returncode == 2
     assert "is not what was entered" in done.stderr
     assert path.read_bytes() == before
+
+
+def test_a_journal_that_was_cut_after_it_landed_is_neither_listed_nor_added_to(company: Path):
+    _score(company, "add", *SCORE, "4")
+    settings = load_settings(config_path=company / "company.yaml", state_dir=company / "state", environ={})
+    [options] = settings.sources
+    now = datetime.now(UTC)
+    pull_source(LandingZone(settings.landing_dir), discover()["manual_scores"], options, now=now)
+    [path] = (company / "scores").glob("*.jsonl")
+    path.write_bytes(b"")
+    for refused in (_score(company, "log"), _score(company, "add", *SCORE, "5")):
+        assert refused.returncode == 2
+        assert "an entry is not what was entered, or is gone" in refused.stderr
+    assert path.read_bytes() == b""
