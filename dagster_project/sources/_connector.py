@@ -9,10 +9,12 @@ Nothing here knows Dagster or SQL.
 import glob
 import hashlib
 import hmac
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +27,7 @@ Feed = Literal["usage", "rates", "invoices", "reports", "kpis", "capacity"]
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 RAW_TEXT_LIMIT_BYTES = 64 * 1024
+_NAME_LIMIT = 100
 # fsspec calls these file systems too; addresses are configured as `url`, and files by their path.
 _NOT_STORES = frozenset({"http", "https", "file", "local", "data", "cached", "simplecache", "filecache", "blockcache"})
 
@@ -62,7 +65,7 @@ class Reject:
         record_index: 0-based position of the record in its input.
         reason_code: Short stable name, `value_unparsable` and the like.
         reason: One sentence with the column and what was expected.
-        raw_text: The record as it came, cut to `RAW_TEXT_LIMIT_BYTES`.
+        raw_text: The record as it came, cut to `RAW_TEXT_LIMIT_BYTES`, without what is not stored.
     """
 
     record_index: int
@@ -76,6 +79,23 @@ class Reject:
         data = raw.encode("utf-8", "backslashreplace") if isinstance(raw, str) else raw
         text = data[:RAW_TEXT_LIMIT_BYTES].decode("utf-8", "backslashreplace")
         return cls(record_index, reason_code, reason, text)
+
+    @classmethod
+    def of_line(
+        cls, record_index: int, reason_code: str, reason: str, line: bytes, members: Iterable[str] = ()
+    ) -> "Reject":
+        """Build a reject from a line in which prompts and users may stand anywhere: it is named, not kept.
+
+        Args:
+            record_index: 0-based position of the record in its input.
+            reason_code: Short stable name.
+            reason: One sentence that quotes nothing of the line.
+            line: The line; of a longer one as much as was read.
+            members: Names of the members of the object that it is.
+        """
+        told = {"read_bytes": len(line), "sha256": hashlib.sha256(line).hexdigest()}
+        names = [name[:_NAME_LIMIT] for name in islice(members, _NAME_LIMIT)]
+        return cls.of(record_index, reason_code, reason, json.dumps(told | ({"members": names} if names else {})))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@
             'chat', 'generate_content', 'text_completion', 'embeddings', 'decision'
         )
         and {{ model_name }} is not null{% endset -%}
+{%- set is_embedding %}{{ operation }} = 'embeddings'{% endset -%}
+{#- How many spans that are no step of their own may stand between two that report one call. -#}
+{%- set plain_spans = 3 -%}
 
 with
 
@@ -34,19 +37,75 @@ source as (
     select * from {{ source('raw', 'raw_otlp_files__spans') }}
 ),
 
--- A framework and the client that it calls may both report one call: the inner span is the call. Only spans that began
--- on the same UTC day are compared, so that a day can be built without the next one.
-repeated as (
-    select distinct
+reporting as (
+    select
         source_name,
         event_date,
         trace_id,
-        parent_span_id as span_id
+        span_id,
+        parent_span_id,
+        {{ is_embedding }} as is_embedding
     from {{ source('raw', 'raw_otlp_files__spans') }}
     where
         parent_span_id is not null
         and {{ is_inference }}
         and ({{ input_tokens }} is not null or {{ output_tokens }} is not null)
+),
+
+-- A request over HTTP, a function: no step that a framework or a client of models reports. Read once per join, so that
+-- a filter by day reaches each scan; what is read twice is computed first, and as a whole.
+{%- for step in range(1, plain_spans + 1) %}
+plain_{{ step }} as (
+    select
+        source_name,
+        event_date,
+        trace_id,
+        span_id,
+        parent_span_id
+    from {{ source('raw', 'raw_otlp_files__spans') }}
+    where gen_ai_operation_name is null and openinference_span_kind is null and parent_span_id is not null
+),
+{%- endfor %}
+
+-- A bounded number of joins and no recursion, which no filter by day would reach.
+climbed as (
+    select
+        reporting.source_name,
+        reporting.event_date,
+        reporting.trace_id,
+        reporting.is_embedding,
+        reporting.span_id,
+        reporting.parent_span_id as ancestor_0_id
+        {%- for step in range(1, plain_spans + 1) %},
+        plain_{{ step }}.parent_span_id as ancestor_{{ step }}_id
+        {%- endfor %}
+    from reporting
+    {%- for step in range(1, plain_spans + 1) %}
+    left join plain_{{ step }}
+        on
+            reporting.source_name = plain_{{ step }}.source_name
+            and reporting.event_date = plain_{{ step }}.event_date
+            and reporting.trace_id = plain_{{ step }}.trace_id
+            and {{ 'reporting' if step == 1 else 'plain_' ~ (step - 1) }}.parent_span_id
+            = plain_{{ step }}.span_id
+    {%- endfor %}
+),
+
+-- A framework and the client that it calls may both report one call: the inner span is the call. A call of embeddings
+-- below a chat is another call. Only spans that began on the same UTC day are compared, so that a day can be built
+-- without the next one.
+repeated as (
+    {%- for step in range(plain_spans + 1) %}
+    {{ 'union' if step else '' }}
+    select
+        source_name,
+        event_date,
+        trace_id,
+        is_embedding,
+        ancestor_{{ step }}_id as span_id
+    from climbed
+    where ancestor_{{ step }}_id <> span_id
+    {%- endfor %}
 ),
 
 renamed as (
@@ -104,6 +163,7 @@ judged as (
             and renamed.event_date = repeated.event_date
             and renamed.trace_id = repeated.trace_id
             and renamed.span_id = repeated.span_id
+            and (renamed.operation_name = 'embeddings') = repeated.is_embedding
 ),
 
 wholes as (
