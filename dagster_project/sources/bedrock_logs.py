@@ -294,7 +294,7 @@ def _batches(path: Path, input_uri: str, options: BedrockLogsOptions) -> Iterato
         if isinstance(record, tuple):
             rows.rejects.append(Reject.of_line(position, *record, line))
         elif record.get("schemaType") != "ModelInvocationLog":
-            given = f"{str(record.get('schemaType')):.100}"
+            given = f"{record.get('schemaType')!s:.100}"
             reason = f"schemaType is {given}, expected ModelInvocationLog"
             rows.rejects.append(Reject.of_line(position, "record_unknown", reason, line, record))
         else:
