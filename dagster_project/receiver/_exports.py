@@ -3,8 +3,8 @@
 Both encodings of the protocol give the same lines. Only what must hold for a line to be read is checked here: what is
 wrong with a span is judged, and kept with its reason, where the line is pulled.
 
-A few bytes of gzip or of protobuf can stand for millions of objects, so nothing is decoded before its parts are counted,
-and protobuf is decoded, written and forgotten line by line.
+A few bytes of gzip or of protobuf can stand for millions of objects, so nothing is decoded before its parts are
+counted, and protobuf is decoded, written and forgotten line by line.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """An OTLP/HTTP endpoint for traces: answers success only when the spans are on the disk.
 
 What it holds in memory is bounded: bodies and what waits to be written share one budget, and beyond it an export is
-answered 503 with `Retry-After`, which every exporter takes for "later" (some give up at 408 or 429). One export at a time
-is decompressed and decoded. Exports that arrive together share one write to the disk.
+answered 503 with `Retry-After`, which every exporter takes for "later" (some give up at 408 or 429). One export at a
+time is decompressed and decoded. Exports that arrive together share one write to the disk.
 
 A connection has a few seconds for the head of a request, and there are fewer of them than files may be open.
 """

@@ -358,17 +358,19 @@ def test_a_body_that_does_not_arrive_in_time_is_to_be_sent_again(tmp_path: Path)
 def test_a_body_of_unknown_length_holds_what_has_come(tmp_path: Path):
     """Four bodies of one byte leave room in a budget of 100 kB; one of 60 kB leaves none for 50 kB."""
     chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-    with receiving(tmp_path / "spool", max_request_bytes=100_000, max_pending_bytes=100_000) as live:
-        with contextlib.ExitStack() as open_ones:
-            for _ in range(4):
-                open_ones.enter_context(_raw(live, chunked + b"1\r\n{\r\n"))
-            assert live.post(_export(1)).status_code == 200
-            open_ones.enter_context(_raw(live, chunked + b"%x\r\n%b\r\n" % (60_000, b" " * 60_000)))
-            deadline = time.monotonic() + 10
-            while live.post(b"{}" + b" " * 50_000).status_code != 503 and time.monotonic() < deadline:
-                time.sleep(0.01)
-            later = open_ones.enter_context(_raw(live, chunked + b"%x\r\n%b\r\n" % (50_000, b" " * 50_000)))
-            assert later.recv(1_000).startswith(b"HTTP/1.1 503 ")
+    with (
+        receiving(tmp_path / "spool", max_request_bytes=100_000, max_pending_bytes=100_000) as live,
+        contextlib.ExitStack() as open_ones,
+    ):
+        for _ in range(4):
+            open_ones.enter_context(_raw(live, chunked + b"1\r\n{\r\n"))
+        assert live.post(_export(1)).status_code == 200
+        open_ones.enter_context(_raw(live, chunked + b"%x\r\n%b\r\n" % (60_000, b" " * 60_000)))
+        deadline = time.monotonic() + 10
+        while live.post(b"{}" + b" " * 50_000).status_code != 503 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        later = open_ones.enter_context(_raw(live, chunked + b"%x\r\n%b\r\n" % (50_000, b" " * 50_000)))
+        assert later.recv(1_000).startswith(b"HTTP/1.1 503 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/tra", HEAD])
