@@ -302,7 +302,8 @@ _TOO_MANY = (
 )
 
 
-class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type] - chosen by what is installed
+# What is installed decides which class it is.
+class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """A connection that is closed when the head of a request does not come in time, or when there are too many."""
 
     _deadline: asyncio.TimerHandle | None = None

@@ -404,7 +404,7 @@ def _fill(row: list[Any], attributes: list[dict[str, Any]]) -> dict[str, Any]:
     """Put known attributes into the row and give the others, content and users left out."""
     others: dict[str, Any] = {}
     for attribute in attributes:
-        name = attribute.get("key")
+        name: Any = attribute.get("key")
         value = attribute.get("value")
         text_place = _TEXT_PLACES.get(name)
         if text_place is not None and value and type(text := value.get("stringValue")) is str:
