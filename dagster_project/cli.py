@@ -150,7 +150,7 @@ def receive(state_dir: Path | None, config: Path | None, source_name: str | None
     """Serve an OTLP/HTTP endpoint for a source with `receiver`, until told to stop; `run` may go on meanwhile."""
     with _clear_errors():
         from dagster_project.receiver import server  # noqa: PLC0415 - --help need not wait for it
-        from dagster_project.sources.otlp_files import TRACES_PATH, OtlpFilesOptions  # noqa: PLC0415 - as above
+        from dagster_project.sources.otlp_files import OtlpFilesOptions  # noqa: PLC0415 - as above
 
         settings = load_settings(config_path=config, state_dir=state_dir)
         found = [
@@ -162,15 +162,15 @@ def receive(state_dir: Path | None, config: Path | None, source_name: str | None
             names = ", ".join(item.name for item in found) or "none"
             raise click.UsageError(f"Expected one source with `receiver` to serve, found {names}; name one.")
         [source] = found
-        assert source.receiver is not None  # noqa: S101 - chosen for having one
-        host = source.receiver.host
+        receiver = source.receiver
+        assert receiver is not None  # noqa: S101 - chosen for having one
         server.receive(
             source.spool_dir,
-            source.receiver,
+            receiver,
             hash_key=settings.hash_key.get_secret_value().encode() if settings.hash_key else None,
             keep_user_ids=source.keep_user_ids,
             on_ready=lambda port: click.echo(
-                f"Receiving traces of {source.name} on http://{host}:{port}{TRACES_PATH} into {source.spool_dir}"
+                f"Receiving traces of {source.name} on {receiver.url(port)} into {source.spool_dir}"
             ),
         )
 

@@ -1,16 +1,21 @@
 """An OTLP/HTTP endpoint for traces: answers success only when the spans are on the disk.
 
 What it holds in memory is bounded: bodies and what waits to be written share one budget, and beyond it an export is
-answered 503 with `Retry-After`, which every exporter takes for "later" (some give up at 429). One export at a time is
-decompressed and decoded. Exports that arrive together share one write to the disk.
+answered 503 with `Retry-After`, which every exporter takes for "later" (some give up at 408 or 429). One export at a
+time is decompressed and decoded. Exports that arrive together share one write to the disk.
+
+A connection has a few seconds for the head of a request, and there are fewer of them than files may be open.
 """
 
 import asyncio
 import contextlib
+import errno
 import hmac
 import logging
+import resource
 import signal
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +24,7 @@ import orjson
 import uvicorn
 import zstandard
 from filelock import FileLock, Timeout
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from dagster_project.errors import ConfigurationError
 from dagster_project.receiver import _exports
@@ -29,6 +35,10 @@ from dagster_project.sources.otlp_files import TRACES_PATH, ReceiverOptions
 # Exporters of SDKs give up when they are told to wait beyond their own patience, ten seconds by default.
 _RETRY_SECONDS = 1
 _STOP_SECONDS = 30
+_HEAD_SECONDS = 10
+_LOG_SECONDS = 60
+# Files that the receiver opens beside connections.
+_OTHER_FILES = 64
 _OK = 200
 
 _log = logging.getLogger(__name__)
@@ -70,6 +80,7 @@ class Receiver:
         self._decoder = ThreadPoolExecutor(1, "otlp-decode")
         self._disk = ThreadPoolExecutor(1, "otlp-disk")
         self._compressor = zstandard.ZstdCompressor(level=1)
+        self.connection_limit = _connection_limit(options.max_connections)
 
     async def __aenter__(self) -> Self:
         await self._on_disk(self._spool.recover)
@@ -131,24 +142,32 @@ class Receiver:
     async def _take_in(self, headers: dict[str, str], content_type: str, receive: _Receive) -> None:
         """Read, decode and write an export; on return it is on the disk."""
         limit_bytes = self._options.max_request_bytes
-        declared = headers.get("content-length")
-        held_bytes = int(declared) if declared is not None else limit_bytes
-        if held_bytes > limit_bytes:
-            raise RefusedExportError(413, f"the body is {held_bytes:,} bytes, expected {limit_bytes:,} at most")
-        if self._held_bytes + held_bytes > self._options.max_pending_bytes:
-            raise _BusyError("too much is waiting to be written; send it again later")
-        self._held_bytes += held_bytes
+        declared_bytes = int(headers.get("content-length", "0"))
+        if declared_bytes > limit_bytes:
+            raise RefusedExportError(413, f"the body is {declared_bytes:,} bytes, expected {limit_bytes:,} at most")
+        self._check_room(declared_bytes)
+        body: list[bytes] = []
+        held_bytes = 0
         try:
             try:
                 async with asyncio.timeout(self._options.body_seconds):
-                    body = await _read_body(receive, limit_bytes)
+                    async for chunk in _chunks(receive):
+                        self._check_room(len(chunk))
+                        self._held_bytes += len(chunk)
+                        held_bytes += len(chunk)
+                        body.append(chunk)
+                        if held_bytes > limit_bytes:
+                            message = f"the body is more than {limit_bytes:,} bytes; send less at once"
+                            raise RefusedExportError(413, message)
             except TimeoutError:
-                raise RefusedExportError(408, "the body did not arrive in time") from None
+                raise _BusyError("the body did not arrive in time; send it again") from None
             encoding = headers.get("content-encoding", "identity")
             frame = await asyncio.get_running_loop().run_in_executor(
                 self._decoder, self._frame, body, content_type, encoding
             )
-            del body
+            if len(frame) > self._options.max_pending_bytes:
+                raise RefusedExportError(413, f"{len(frame):,} bytes were to be written; send less at once")
+            self._check_room(len(frame) - held_bytes)
             self._held_bytes += len(frame) - held_bytes
             held_bytes = len(frame)
             if frame:
@@ -156,17 +175,30 @@ class Receiver:
         finally:
             self._held_bytes -= held_bytes
 
-    def _frame(self, body: bytes, content_type: str, encoding: str) -> bytes:
-        """Give what is written of an export; nothing when it has no spans."""
+    def _check_room(self, more_bytes: int) -> None:
+        if self._held_bytes + more_bytes > self._options.max_pending_bytes:
+            raise _BusyError("too much is waiting to be written; send it again later")
+
+    def _frame(self, body: list[bytes], content_type: str, encoding: str) -> bytes:
+        """Give what is written of an export, nothing when it has no spans; the pieces of its body are taken."""
+        content = b"".join(body)
+        body.clear()
         lines = _exports.lines_of(
-            body,
+            content,
             content_type=content_type,
             encoding=encoding,
             limit_bytes=self._options.max_decompressed_bytes,
             hash_key=self._hash_key,
             keep_user_ids=self._keep_user_ids,
         )
-        return self._compressor.compress(lines) if lines else b""
+        del content
+        compressing = self._compressor.compressobj()
+        frame = bytearray()
+        is_empty = True
+        for line in lines:
+            is_empty = False
+            frame += compressing.compress(line)
+        return b"" if is_empty else bytes(frame + compressing.flush())
 
     # ---- writing
 
@@ -222,19 +254,14 @@ class Receiver:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
 
-async def _read_body(receive: _Receive, limit_bytes: int) -> bytes:
-    chunks: list[bytes] = []
-    size_bytes = 0
+async def _chunks(receive: _Receive) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _GoneError
-        chunks.append(message.get("body", b""))
-        size_bytes += len(chunks[-1])
-        if size_bytes > limit_bytes:
-            raise RefusedExportError(413, f"the body is more than {limit_bytes:,} bytes; send less at once")
+        yield message.get("body", b"")
         if not message.get("more_body"):
-            return b"".join(chunks)
+            return
 
 
 def _body(message: str, *, is_json: bool) -> bytes:
@@ -247,6 +274,106 @@ def _body(message: str, *, is_json: bool) -> bytes:
 
     # Of the same wire form: the message is field 2 of both.
     return Status(message=message).SerializeToString()
+
+
+# ---- serving
+
+
+class _Seldom:
+    """Says that a message is due that is logged once a minute at most."""
+
+    def __init__(self) -> None:
+        self._due_at = 0.0
+
+    def is_due(self) -> bool:
+        now = time.monotonic()
+        if now < self._due_at:
+            return False
+        self._due_at = now + _LOG_SECONDS
+        return True
+
+
+_too_many_connections = _Seldom()
+_no_more_files = _Seldom()
+
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: %d\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    % _RETRY_SECONDS
+)
+
+
+# What is installed decides which class it is.
+class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """A connection that is closed when the head of a request does not come in time, or when there are too many."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        limit = self.config.app.connection_limit
+        if len(self.connections) > limit:
+            if _too_many_connections.is_due():
+                _log.warning("More than %d connections are open; further ones are sent away.", limit)
+            transport.write(_TOO_MANY)
+            transport.close()
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._end_deadline()
+
+    def _await_head(self) -> None:
+        """Start the deadline, or end it when a request is being answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._end_deadline()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _connection_limit(most: int) -> int:
+    """Let the process open as many files as it may, and give the number of connections that this leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft - _OTHER_FILES))
+
+
+def _handle_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log errors as asyncio does; that no connection can be accepted, which it tries again and again, once a minute."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+        if _no_more_files.is_due():
+            _log.error("No connection can be accepted: %s", error)
+        return
+    loop.default_exception_handler(context)
+
+
+def server_of(receiver: Receiver, options: ReceiverOptions) -> uvicorn.Server:
+    """Give the server of a receiver, to be served in the running loop."""
+    asyncio.get_running_loop().set_exception_handler(_handle_loop_error)
+    return uvicorn.Server(
+        uvicorn.Config(
+            receiver,
+            host=options.host,
+            port=options.port,
+            http=_Connection,
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+    )
 
 
 def receive(
@@ -299,17 +426,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: None)
     async with Receiver(spool, options, hash_key=hash_key, keep_user_ids=keep_user_ids) as receiver:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                receiver,
-                host=options.host,
-                port=options.port,
-                lifespan="off",
-                access_log=False,
-                log_level="warning",
-                timeout_graceful_shutdown=_STOP_SECONDS,
-            )
-        )
+        server = server_of(receiver, options)
         ready = asyncio.create_task(_tell_when_ready(server, on_ready))
         try:
             await server.serve()

@@ -9,10 +9,12 @@ Nothing here knows Dagster or SQL.
 import glob
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +27,7 @@ Feed = Literal["usage", "rates", "invoices", "reports", "kpis", "capacity"]
 
 UTC_TIMESTAMP = pa.timestamp("us", tz="UTC")
 RAW_TEXT_LIMIT_BYTES = 64 * 1024
+_NAME_LIMIT = 100
 # fsspec calls these file systems too; addresses are configured as `url`, and files by their path.
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]+")
 _NOT_STORES = frozenset({"http", "https", "file", "local", "data", "cached", "simplecache", "filecache", "blockcache"})
@@ -78,10 +81,32 @@ class Reject:
         text = data[:RAW_TEXT_LIMIT_BYTES].decode("utf-8", "backslashreplace")
         return cls(record_index, reason_code, reason, text)
 
+    @classmethod
+    def of_line(
+        cls, record_index: int, reason_code: str, reason: str, line: bytes, members: Iterable[str] = ()
+    ) -> "Reject":
+        """Build a reject from a line in which prompts and users may stand anywhere: it is named, not kept.
 
-def unsaid(raw: bytes) -> bytes:
-    """Give what is kept of a line that cannot be split into what was said and what was used: its length."""
-    return f"{len(raw):,} bytes".encode()
+        Args:
+            record_index: 0-based position of the record in its input.
+            reason_code: Short stable name.
+            reason: One sentence that quotes nothing of the line.
+            line: The line; of a longer one as much as was read.
+            members: Names of the members of the object that it is.
+        """
+        return cls.of(record_index, reason_code, reason, unsaid(line, members))
+
+
+def unsaid(line: bytes, members: Iterable[str] = ()) -> bytes:
+    """Give what is kept of a line that cannot be split into what was said and what was used: a name for it, as JSON.
+
+    Args:
+        line: The line; of a longer one as much as was read.
+        members: Names of the members of the object that it is.
+    """
+    told = {"read_bytes": len(line), "sha256": hashlib.sha256(line).hexdigest()}
+    names = [name[:_NAME_LIMIT] for name in islice(members, _NAME_LIMIT)]
+    return json.dumps(told | ({"members": names} if names else {})).encode()
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,28 @@
 The names are those of OpenTelemetry's GenAI conventions, of OpenInference, and of emitters with names of their own.
 """
 
+import re
 from functools import lru_cache
 from typing import Any
 
 from dagster_project.sources._connector import hashed_user
 
-USER_ATTRIBUTES = ("user.id", "enduser.id")
+# The first of them that a span has is its user.
+USER_ATTRIBUTES = (
+    "user.id",
+    "enduser.id",
+    "langfuse.user.id",
+    "traceloop.association.properties.user_id",
+    "ai.telemetry.metadata.userId",
+    "llm.user",
+    "metadata.user_api_key_end_user_id",
+    "metadata.user_api_key_user_id",
+    "metadata.user_api_key_user_email",
+)
 USER_PSEUDONYM_ATTRIBUTE = "tokenledger.user.pseudonym"
 
-_USER_PREFIXES = ("user.", "enduser.")
+_USER_PREFIXES = ("user.", "enduser.", "langfuse.user.", "metadata.requester_ip")
+_USER_ID = re.compile(r"user(_?(id|email|name))?$", re.IGNORECASE)
 _CONTENT_PREFIXES = (
     # OpenTelemetry GenAI, current and deprecated
     "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions", "gen_ai.tool.call.arguments",
@@ -32,20 +45,40 @@ _CONTENT_PREFIXES = (
     "langfuse.trace.output", "mlflow.spanInputs", "mlflow.spanOutputs", "pydantic_ai.all_messages", "final_result",
     "all_messages_events", "events", "tool_arguments", "tool_response", "gcp.vertex.agent.llm_request",
     "gcp.vertex.agent.llm_response", "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response",
+    "llm.completions", "llm.request.functions", "traceloop.prompt.template", "request_data", "response_data",
+    "metadata.mcp_tool_call_metadata", "metadata.vector_store_request_metadata", "metadata.requester_metadata",
+    "metadata.requester_custom_headers",
 )  # fmt: skip
+_CONTENT_NAMES = frozenset({"messages", "prompt", "completion", "input", "output", "question", "answer"})
 _NOT_CONTENT = frozenset({"gen_ai.prompt.name", "gen_ai.prompt.version"})
+# LiteLLM writes each parameter of a raw request, and each member of a raw response, as `llm.<provider>.<name>`.
+_RAW_PARAMETER = re.compile(r"llm\.(?!(token_count|cost|usage|request|response|prompt_template)\.)[^.]+\..")
 
 
 @lru_cache(maxsize=4096)
 def is_content(name: str) -> bool:
     """Say whether an attribute holds what was said to a model or a tool, or by it."""
-    return name.startswith(_CONTENT_PREFIXES) and name not in _NOT_CONTENT
+    if name in _NOT_CONTENT or is_user(name):
+        return False
+    return name.startswith(_CONTENT_PREFIXES) or name in _CONTENT_NAMES or _RAW_PARAMETER.match(name) is not None
+
+
+@lru_cache(maxsize=4096)
+def is_user_id(name: str) -> bool:
+    """Say whether an attribute identifies the user: a known one, or one that is called so by its last part."""
+    return name in USER_ATTRIBUTES or _USER_ID.search(name) is not None
 
 
 @lru_cache(maxsize=4096)
 def is_user(name: str) -> bool:
     """Say whether an attribute tells who the user is."""
-    return name.startswith(_USER_PREFIXES)
+    return name.startswith(_USER_PREFIXES) or is_user_id(name)
+
+
+def user_of(value: Any) -> str | None:  # noqa: ANN401 - JSON
+    """Give an attribute's value, in OTLP/JSON, as a user's identifier; None when it is none."""
+    content = next(iter(value.values()), None) if isinstance(value, dict) else None
+    return str(content) if isinstance(content, str | int) and content != "" else None
 
 
 def with_pseudonym(attributes: list[dict[str, Any]], key: bytes | None) -> list[dict[str, Any]]:
@@ -55,10 +88,14 @@ def with_pseudonym(attributes: list[dict[str, Any]], key: bytes | None) -> list[
         attributes: Attributes in OTLP/JSON.
         key: The company's key; without one nothing takes the place.
     """
-    kept = [item for item in attributes if not is_user(str(item["key"]))]
+    kept = [item for item in attributes if not is_user(item["key"])]
     if key is not None and len(kept) < len(attributes):
-        texts = {item["key"]: next(iter(item["value"].values()), None) for item in attributes if item.get("value")}
-        user = next((texts[name] for name in USER_ATTRIBUTES if texts.get(name)), None)
-        if user is not None:
-            kept.append({"key": USER_PSEUDONYM_ATTRIBUTE, "value": {"stringValue": hashed_user(str(user), key)}})
+        users = {
+            item["key"]: user
+            for item in attributes
+            if is_user_id(item["key"]) and (user := user_of(item.get("value"))) is not None
+        }
+        if users:
+            user = next((users[name] for name in USER_ATTRIBUTES if name in users), list(users.values())[-1])
+            kept.append({"key": USER_PSEUDONYM_ATTRIBUTE, "value": {"stringValue": hashed_user(user, key)}})
     return kept

@@ -27,6 +27,7 @@ from dagster_project.sources._connector import (
     Reject,
 )
 from dagster_project.sources._files import file_inputs, text_lines
+from dagster_project.sources._otlp import is_user
 from dagster_project.sources._tabular import (
     ColumnMapping,
     ConstantValue,
@@ -111,7 +112,7 @@ _KNOWN_OF_SIDES = {
     },
     "output": {"outputContentType", "outputBodyJson", "outputBodyS3Path", "outputTokenCount"},
 }  # fmt: skip
-# Request metadata under these names is of a person.
+# Request metadata that names the user, where the configuration does not say which does.
 _USER_KEYS = ("user_id", "userId", "user", "end_user", "user.id")
 _USAGE_PLACES = (("usage",), ("message", "usage"), ("metadata", "usage"))
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -121,7 +122,6 @@ _NOT_LOGS = re.compile(r"(^|/)data/[^/]+_(input|output)(\.[^/]*)?$|(^|/)amazon-b
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
 _BATCH_ROWS = 16_384
 _BATCH_BYTES = 16 * 1024 * 1024
-_BROKEN_LIMIT_BYTES = 2_048
 
 _Column = Annotated[str, AfterValidator(known_column(INVOCATIONS))]
 
@@ -206,7 +206,7 @@ def _columns_of(record: Mapping[str, Any], options: BedrockLogsOptions) -> dict[
     metadata = record.get("requestMetadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     user = next((metadata[key] for key in _USER_KEYS if metadata.get(key)), None)
-    kept = {key: value for key, value in metadata.items() if key not in _USER_KEYS}
+    kept = _without_users(metadata, options)
     columns = {
         **usage_of(_at(record, "output", "outputBodyJson")),
         **{column: record.get(member) for column, member in _MEMBERS.items()},
@@ -233,7 +233,12 @@ def _others(record: Mapping[str, Any]) -> str | None:
     return text_of(others) if others else None
 
 
-def _without_bodies(record: Mapping[str, Any]) -> dict[str, Any]:
+def _without_users(metadata: Mapping[str, Any], options: BedrockLogsOptions) -> dict[str, Any]:
+    configured = options.request_metadata.get("user_id")
+    return {key: value for key, value in metadata.items() if key != configured and not is_user(key)}
+
+
+def _without_bodies(record: Mapping[str, Any], options: BedrockLogsOptions) -> dict[str, Any]:
     """Give a record without what was asked and answered, and by whom."""
     told = {name: value for name, value in record.items() if name not in {"identity", "input", "output"}}
     for side in _KNOWN_OF_SIDES:
@@ -241,15 +246,8 @@ def _without_bodies(record: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(content, dict):
             told[side] = {name: value for name, value in content.items() if not name.endswith("BodyJson")}
     if isinstance(told.get("requestMetadata"), dict):
-        told["requestMetadata"] = {
-            key: value for key, value in told["requestMetadata"].items() if key not in _USER_KEYS
-        }
+        told["requestMetadata"] = _without_users(told["requestMetadata"], options)
     return told
-
-
-def _broken(line: bytes) -> bytes:
-    """Give the beginning of a line that is no JSON, as far as no body can stand in it."""
-    return re.split(rb'"(?:identity|requestMetadata|input|output)"\s*:', line, maxsplit=1)[0][:_BROKEN_LIMIT_BYTES]
 
 
 def _typable(value: object, column: str) -> object:
@@ -294,14 +292,14 @@ def _batches(path: Path, input_uri: str, options: BedrockLogsOptions) -> Iterato
     for position, (line, is_whole) in enumerate(text_lines(path, input_uri, limit_bytes=_LINE_LIMIT_BYTES)):
         record = json_object(line, is_whole=is_whole)
         if isinstance(record, tuple):
-            rows.rejects.append(Reject.of(position, *record, _broken(line)))
+            rows.rejects.append(Reject.of_line(position, *record, line))
         elif record.get("schemaType") != "ModelInvocationLog":
-            reason = f"schemaType is {record.get('schemaType')!r}, expected 'ModelInvocationLog'"
-            told = orjson.dumps(_without_bodies(record)).decode()
-            rows.rejects.append(Reject.of(position, "record_unknown", reason, told))
+            given = f"{record.get('schemaType')!s:.100}"
+            reason = f"schemaType is {given}, expected ModelInvocationLog"
+            rows.rejects.append(Reject.of_line(position, "record_unknown", reason, line, record))
         else:
             rows.columns.append(_columns_of(record, options))
-            rows.records.append(_without_bodies(record))
+            rows.records.append(_without_bodies(record, options))
             rows.positions.append(position)
         rows.size_bytes += len(line)
         if len(rows.records) >= _BATCH_ROWS or rows.size_bytes >= _BATCH_BYTES:
@@ -317,5 +315,5 @@ def _read(options: BedrockLogsOptions, context: PullContext) -> Iterator[InputPu
 
 
 connector = Connector(
-    kind="bedrock_logs", feed="usage", entities=(INVOCATIONS,), options=BedrockLogsOptions, read=_read
+    kind="bedrock_logs", feed="usage", entities=(INVOCATIONS,), options=BedrockLogsOptions, read=_read, version=2
 )

@@ -3,12 +3,13 @@
 The files are a Collector's, or those that `tokenledger receive` writes for a source with `receiver`. Every span lands,
 parents, agents and tools too; staging keeps the leaves. Known attributes, OpenTelemetry's and OpenInference's, become
 columns (span first, then resource), the rest goes into attributes_json, prompts and completions nowhere: they are
-never stored, and they are taken out of rejected spans as well. Events and links are not read. A line that is
-not JSON cannot be searched for content, so it is kept as it came.
+never stored, and they are taken out of rejected spans as well; since emitters have names of their own for them, no
+attribute of an unknown name is stored that is longer than 1,024 characters. Events and links are not read. Of a line
+that is no trace export only its length and hash are kept.
 """
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+import orjson
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -31,11 +33,17 @@ from dagster_project.sources._connector import (
     PullContext,
     Reject,
     Secret,
-    unsaid,
 )
 from dagster_project.sources._files import file_inputs, text_lines
 from dagster_project.sources._json import readable
-from dagster_project.sources._otlp import USER_ATTRIBUTES, USER_PSEUDONYM_ATTRIBUTE, is_content, is_user
+from dagster_project.sources._otlp import (
+    USER_ATTRIBUTES,
+    USER_PSEUDONYM_ATTRIBUTE,
+    is_content,
+    is_user,
+    is_user_id,
+    user_of,
+)
 from dagster_project.sources._tabular import json_object
 
 _TEXT = [
@@ -95,6 +103,8 @@ _COUNTS = {
     "decision.token_count.input": "decision_token_count_input_tokens",
     "decision.token_count.output": "decision_token_count_output_tokens",
 }
+# Stands for every attribute that identifies a user by its last part, `app.user_id`.
+_OTHER_USER = "*.user_id"
 # Columns that the first of several attributes fills.
 _RANKED = {
     "service_tier": (
@@ -103,7 +113,7 @@ _RANKED = {
         "openai.request.service_tier",
         "gen_ai.openai.request.service_tier",
     ),
-    "user_id": USER_ATTRIBUTES,
+    "user_id": (*USER_ATTRIBUTES, _OTHER_USER),
 }
 _TOKENLEDGER_TEXT = {
     "tokenledger.use_case.id": "tokenledger_use_case_id",
@@ -166,6 +176,8 @@ SPANS = Entity(
 )
 
 LINE_LIMIT_BYTES = 64 * 1024 * 1024
+_UNKNOWN_LIMIT = 1_024
+_DEEPEST = 32
 SPOOL_PATTERN = "*.jsonl.zst"
 TRACES_PATH = "/v1/traces"
 # Small batches keep few Python objects alive: the garbage collector's walks over them cost more than the
@@ -199,6 +211,7 @@ class ReceiverOptions(BaseModel):
         max_request_bytes: Size of a body as it is sent.
         max_decompressed_bytes: Size of a body when it is decompressed.
         max_pending_bytes: Size of all bodies and frames that are held at once; beyond it exports are sent away.
+        max_connections: Connections at once; further ones are sent away.
         body_seconds: How long a body may take to arrive.
         file_bytes: Size from which a file is given to the source.
         file_seconds: Age from which a file is given to the source.
@@ -213,10 +226,16 @@ class ReceiverOptions(BaseModel):
     max_request_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     max_decompressed_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     max_pending_bytes: int = Field(default=128 * 1024 * 1024, gt=0)
+    max_connections: int = Field(default=512, gt=0)
     body_seconds: float = Field(default=30, gt=0)
     file_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     file_seconds: float = Field(default=600, gt=0)
     min_free_bytes: int = Field(default=1024 * 1024 * 1024, ge=0)
+
+    def url(self, port: int | None = None) -> str:
+        """Give the address of traces; `port` is the one that the system chose."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port if port is None else port}{TRACES_PATH}"
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -320,7 +339,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
     if kind == "arrayValue":
         return [_plain(item) for item in (content or {}).get("values") or []]
     if kind == "kvlistValue":
-        return {item.get("key"): _plain(item.get("value")) for item in (content or {}).get("values") or []}
+        values = (content or {}).get("values") or []
+        return {item.get("key"): _plain(item.get("value")) for item in values if not _is_left_out(item)}
     return content
 
 
@@ -352,6 +372,25 @@ _TEXT_PLACES = {name: place for name, (place, read) in _ATTRIBUTES.items() if re
 _ROW_WIDTH = _SCHEMA_WIDTH + len(_RANKED_PLACE)
 _ATTRIBUTES_JSON = _PLACE["attributes_json"]
 _SCOPE_NAME = _PLACE["scope_name"]
+_OTHER_USER_PLACE = _RANKED_PLACE[_OTHER_USER]
+
+
+def is_left_out(name: str, value: Any) -> bool:  # noqa: ANN401 - JSON
+    """Say whether an attribute is not stored: content, or of an unknown name and long enough to be some.
+
+    Args:
+        name: The attribute's name.
+        value: Its value in OTLP/JSON.
+    """
+    if is_content(name):
+        return True
+    if name in _ATTRIBUTES:
+        return False
+    text = value.get("stringValue") if isinstance(value, dict) else None
+    try:
+        return len(text if isinstance(text, str) else orjson.dumps(value)) > _UNKNOWN_LIMIT
+    except orjson.JSONEncodeError:  # nested too deep
+        return True
 
 
 class _BadSpanError(ValueError):
@@ -366,15 +405,21 @@ def _fill(row: list[Any], attributes: list[dict[str, Any]]) -> dict[str, Any]:
     """Put known attributes into the row and give the others, content and users left out."""
     others: dict[str, Any] = {}
     for attribute in attributes:
-        name = attribute["key"]
+        name: Any = attribute.get("key")
         value = attribute.get("value")
         text_place = _TEXT_PLACES.get(name)
         if text_place is not None and value and type(text := value.get("stringValue")) is str:
-            row[text_place] = text
+            # What is empty says nothing, and hides nothing of the resource.
+            if text:
+                row[text_place] = text
             continue
         known = _ATTRIBUTES.get(name)
         if known is None:
-            if not is_content(name) and not is_user(name):
+            if not name or not isinstance(name, str):
+                continue
+            if is_user_id(name):
+                row[_OTHER_USER_PLACE] = user_of(value) or row[_OTHER_USER_PLACE]
+            elif not is_user(name) and not is_left_out(name, value):
                 others[name] = _plain(value)
         elif value:
             place, read = known
@@ -438,18 +483,30 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
     return tuple(row)
 
 
-def _without_content(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Leave prompts, completions, users and events out of JSON of whatever shape."""
+def without_content(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - JSON
+    """Leave prompts, completions, users, events, long texts and what is nested too deep out of JSON of any shape."""
+    if depth > _DEEPEST:
+        return None
     if isinstance(value, dict):
-        return {name: _without_content(item) for name, item in value.items() if name not in ("events", "links")}
+        return {
+            name: without_content(item, depth + 1)
+            for name, item in value.items()
+            if name not in ("events", "links") and not _is_private(name)
+        }
     if isinstance(value, list):
-        return [_without_content(item) for item in value if not _is_left_out(item)]
+        return [without_content(item, depth + 1) for item in value if not _is_left_out(item)]
+    if isinstance(value, str) and len(value) > _UNKNOWN_LIMIT:
+        return f"({len(value):,} characters)"
     return value
+
+
+def _is_private(name: str) -> bool:
+    return is_content(name) or is_user(name)
 
 
 def _is_left_out(item: Any) -> bool:  # noqa: ANN401 - JSON
     name = item.get("key") if isinstance(item, dict) else None
-    return isinstance(name, str) and (is_content(name) or is_user(name))
+    return isinstance(name, str) and _is_private(name)
 
 
 @dataclass
@@ -461,9 +518,13 @@ class _Collected:
     indices: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
-    def reject(self, code: str, reason: str, raw: Any) -> None:  # noqa: ANN401 - JSON, or the line that is none
-        text = raw if isinstance(raw, bytes) else readable(_without_content(raw))
+    def reject(self, code: str, reason: str, raw: Any) -> None:  # noqa: ANN401 - JSON
+        text = readable(without_content(raw))
         self.rejects.append(Reject.of(self.position, code, reason, text))
+        self.position += 1
+
+    def reject_line(self, code: str, reason: str, line: bytes, members: Iterable[str] = ()) -> None:
+        self.rejects.append(Reject.of_line(self.position, code, reason, line, members))
         self.position += 1
 
     def span(self, span: Any, template: list[Any], resource: dict[str, Any]) -> None:  # noqa: ANN401 - JSON
@@ -471,7 +532,7 @@ class _Collected:
             row = _row(span, template, resource)
         except _BadSpanError as error:
             self.reject(error.code, str(error), span)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             reason = f"the span is not shaped as OTLP/JSON: {error!r}"
             self.reject("shape_wrong", reason, span)
         else:
@@ -479,12 +540,11 @@ class _Collected:
             self.indices.append(self.position)
             self.position += 1
 
-    def export(self, record: dict[str, Any]) -> None:
+    def export(self, record: dict[str, Any], line: bytes) -> None:
         """Take in one export: resource by resource, scope by scope."""
         resources = record.get("resourceSpans")
         if not isinstance(resources, list):
-            keys = ", ".join(sorted(record)[:5])
-            self.reject("shape_wrong", f"the line has {keys or 'no keys'}, expected resourceSpans", record)
+            self.reject_line("shape_wrong", "the line has no list of resourceSpans", line, record)
             return
         for resource_spans in resources:
             try:
@@ -492,7 +552,7 @@ class _Collected:
             except _BadSpanError as error:
                 self.reject(error.code, str(error), resource_spans)
                 continue
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
                 reason = f"the resource is not shaped as OTLP/JSON: {error!r}"
                 self.reject("shape_wrong", reason, resource_spans)
                 continue
@@ -543,9 +603,9 @@ def _read_file(path: Path, input_uri: str) -> Iterator[Batch]:
         for line, is_whole in text_lines(path, input_uri, limit_bytes=LINE_LIMIT_BYTES):
             record = json_object(line, is_whole=is_whole)
             if isinstance(record, tuple):
-                collected.reject(*record, unsaid(line))
+                collected.reject_line(*record, line)
             else:
-                collected.export(record)
+                collected.export(record, line)
             if len(collected.rows) + len(collected.rejects) >= _BATCH_SPANS:
                 yield collected.batch()
         if collected.rows or collected.rejects:
@@ -562,11 +622,11 @@ def _check(options: OtlpFilesOptions, _: PullContext) -> str | None:
     """Send an empty export to the receiver; None for files that others write."""
     if options.receiver is None:
         return None
-    address = f"{options.receiver.host}:{options.receiver.port}"
+    url = options.receiver.url()
     token = options.receiver.token
     try:
         answer = httpx2.post(
-            f"http://{address}{TRACES_PATH}",
+            url,
             content=b"{}",
             headers={
                 "Content-Type": "application/json",
@@ -575,20 +635,20 @@ def _check(options: OtlpFilesOptions, _: PullContext) -> str | None:
         )
     except httpx2.TransportError as error:
         msg = (
-            f"Asked the receiver on {address}: {str(error) or type(error).__name__}, expected an answer. "
+            f"Asked the receiver on {url}: {str(error) or type(error).__name__}, expected an answer. "
             f"Start `tokenledger receive {options.name}`."
         )
         raise TransientSourceError(msg) from error
     if answer.status_code != httpx2.codes.OK:
         msg = (
-            f"Asked the receiver on {address}: status {answer.status_code}, expected 200. "
+            f"Asked the receiver on {url}: status {answer.status_code}, expected 200. "
             f"Start `tokenledger receive {options.name}` again with this configuration."
         )
         raise PermanentSourceError(msg)
     count = sum(1 for _ in options.spool_dir.glob(SPOOL_PATTERN))
-    return f"the receiver on {address} answers; {count} files to read in {options.spool_dir}"
+    return f"the receiver on {url} answers; {count} files to read in {options.spool_dir}"
 
 
 connector = Connector(
-    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=3, check=_check
+    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=4, check=_check
 )

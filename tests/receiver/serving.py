@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from dagster_project.receiver._spool import Spool
-from dagster_project.receiver.server import Receiver
+from dagster_project.receiver.server import Receiver, server_of
 from dagster_project.sources.otlp_files import ReceiverOptions
 from tests.sources.pulling import Pulled, pull
 
@@ -57,7 +57,7 @@ def receiving(folder: Path, *, hash_key: bytes | None = None, **options: Any) ->
 
     async def serve() -> None:
         async with Receiver(spool, checked, hash_key=hash_key) as receiver:
-            server = uvicorn.Server(uvicorn.Config(receiver, port=0, lifespan="off", log_level="warning"))
+            server = server_of(receiver, checked)
             servers.append(server)
             serving = asyncio.create_task(server.serve())
             while not server.started:

@@ -1,12 +1,18 @@
 """The endpoint: the real SDK exports to it, what it confirmed is landed, what it cannot take is answered as agreed."""
 
+import asyncio
+import contextlib
+import errno
 import gzip
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -18,7 +24,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
-from dagster_project.receiver import _spool
+from dagster_project.receiver import _exports, _spool, server
+from dagster_project.receiver._exports import RefusedExportError
 from dagster_project.sources._connector import PullContext, hashed_user
 from dagster_project.sources.otlp_files import OtlpFilesOptions, connector
 from dagster_project.warehouse.landing import Landing
@@ -74,25 +81,71 @@ def test_what_the_sdk_exports_is_landed(tmp_path: Path, compression: Compression
     assert rows[0]["start_at"].timestamp() == pytest.approx(spans[0].start_time / 1e9, abs=1e-6)
 
 
+# LiteLLM's raw request and response, Logfire's, Traceloop's; users of LiteLLM, Langfuse, Vercel's SDK and Traceloop.
+CONTENT = {
+    "gen_ai.input.messages": PROMPT,
+    "input.value": PROMPT,
+    "llm.openai.messages": PROMPT,
+    "llm.vertex_ai.contents": PROMPT,
+    "llm.completions.0.content": PROMPT,
+    "request_data": PROMPT,
+    "response_data": PROMPT,
+    "app.transcript": PROMPT + "." * 1_024,
+}
+USERS = dict.fromkeys(
+    (
+        "user.id",
+        "llm.user",
+        "langfuse.user.id",
+        "ai.telemetry.metadata.userId",
+        "traceloop.association.properties.user_id",
+        "metadata.user_api_key_user_email",
+        "metadata.user_api_key_end_user_id",
+        "metadata.requester_ip_address",
+        "app.username",
+    ),
+    "ada@example.org",
+)
+
+
 def test_prompts_and_users_are_not_even_spooled(tmp_path: Path):
-    content = {"gen_ai.input.messages": PROMPT, "input.value": PROMPT, "user.id": "ada@example.org"}
+    content = CONTENT | USERS
     with receiving(tmp_path / "spool") as live:
         exporter_to(live.url).export(spans_of_the_sdk(1, content))
         live.post(_export(1, **content))
+        nested = orjson.loads(_export(2))
+        values = [{"key": name, "value": {"stringValue": text}} for name, text in content.items()]
+        nested["resourceSpans"][0]["scopeSpans"][0]["spans"][0] |= {
+            "attributes": [{"key": "app", "value": {"kvlistValue": {"values": values}}}],
+            "events": [{"name": PROMPT}],
+            "transcript": PROMPT,
+        }
+        assert live.post(orjson.dumps(nested)).status_code == 200
     stored = _stored(live.folder)
     assert b"gen_ai.operation.name" in stored
     assert b"SECRET" not in stored
     assert b"ada@example.org" not in stored
     rows = live.pulled(tmp_path).rows()
-    assert [(row["user_id"], row["tokenledger_user_pseudonym"]) for row in rows] == [(None, None)] * 2
+    assert [(row["user_id"], row["tokenledger_user_pseudonym"]) for row in rows] == [(None, None)] * 3
 
 
-def test_users_become_pseudonyms_under_the_companys_key(tmp_path: Path):
+@pytest.mark.parametrize("name", ["user.id", "llm.user", "langfuse.user.id", "app.userName"])
+def test_users_become_pseudonyms_under_the_companys_key(tmp_path: Path, name: str):
     with receiving(tmp_path / "spool", hash_key=b"key") as live:
-        live.post(_export(1, **{"user.id": "ada@example.org", "user.email": "ada@example.org"}))
+        live.post(_export(1, **{name: "ada@example.org", "user.email": "ada@example.org"}))
     [row] = live.pulled(tmp_path).rows()
     assert row["tokenledger_user_pseudonym"] == hashed_user("ada@example.org", b"key")
     assert b"ada@example.org" not in _stored(live.folder)
+
+
+def test_an_attribute_without_a_name_is_left_out_alone(tmp_path: Path):
+    export = orjson.loads(_export(1, **{"server.address": "api.openai.com"}))
+    attributes = export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"]
+    attributes += [{}, {"value": {"stringValue": "x"}}, {"key": "", "value": {}}, "x"]
+    with receiving(tmp_path / "spool") as live:
+        assert live.post(orjson.dumps(export)).status_code == 200
+    [row] = live.pulled(tmp_path).rows()
+    assert (row["server_address"], row["attributes_json"]) == ("api.openai.com", None)
 
 
 def test_json_lands_as_its_file_would(tmp_path: Path):
@@ -116,6 +169,92 @@ def test_a_large_export_becomes_lines_that_can_be_read(tmp_path: Path):
     assert [len(line["resourceSpans"][0]["scopeSpans"][0]["spans"]) for line in lines] == [512, 512, 76]
     rows = live.pulled(tmp_path).rows()
     assert [row["span_id"] for row in rows] == [f"{span.context.span_id:016x}" for span in spans]
+
+
+def test_scopes_of_a_resource_share_a_line(tmp_path: Path):
+    """Scopes of 300, 200 and 100 spans: 300 + 200 are 512 at most, with the next 100 they are not."""
+    spans = orjson.loads(_export(1))["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    scopes = [{"scope": {"name": f"s{count}"}, "spans": spans * count} for count in (300, 200, 100)]
+    with receiving(tmp_path / "spool") as live:
+        assert live.post(orjson.dumps({"resourceSpans": [{"scopeSpans": scopes}]})).status_code == 200
+    lines = [orjson.loads(line)["resourceSpans"][0]["scopeSpans"] for line in _stored(live.folder).splitlines()]
+    assert [[(item["scope"]["name"], len(item["spans"])) for item in line] for line in lines] == [
+        [("s300", 300), ("s200", 200)],
+        [("s100", 100)],
+    ]
+
+
+def _message(number: int, content: bytes) -> bytes:
+    """A field of protobuf that holds bytes."""
+    size, sized = len(content), b""
+    while size > 127:
+        sized, size = sized + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + sized + bytes([size]) + content
+
+
+EMPTY_SPAN = _message(2, b"")
+LONG_NAME = _message(1, b"service.name") + _message(2, _message(1, b"x" * 65_536))
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "said"),
+    [
+        # 11,000 empty spans; as many empty scopes; 24,000 empty attributes of one span; and of one resource.
+        (_message(1, _message(2, EMPTY_SPAN * 11_000)), _exports.PROTOBUF, "10,000 spans"),
+        (_message(1, _message(2, b"") * 11_000), _exports.PROTOBUF, "10,000 spans"),
+        (_message(1, _message(2, _message(2, b"\x4a\x00" * 24_000))), _exports.PROTOBUF, "a span has more than"),
+        (
+            _message(1, _message(1, b"\x0a\x00" * 24_000) + _message(2, EMPTY_SPAN)),
+            _exports.PROTOBUF,
+            "a resource has more than",
+        ),
+        # 40,000 lists and as many commas.
+        (b'{"resourceSpans": [' + b"[0]," * 40_000 + b"0]}", _exports.JSON, "79,000 values"),
+        # A resource of 64 KiB and 5 x 512 spans: it is repeated in each of their lines.
+        (
+            _message(1, _message(1, _message(1, LONG_NAME)) + _message(2, EMPTY_SPAN * 512) * 5),
+            _exports.PROTOBUF,
+            "262,144 bytes of JSON",
+        ),
+    ],
+    ids=["spans", "scopes", "attributes", "resource", "json", "repetition"],
+)
+def test_an_export_that_would_grow_is_refused_before_it_has(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, content_type: str, said: str
+):
+    """11,000 spans as objects would be 10 MB."""
+    limits = {"_MOST_PARTS": 10_000, "_MOST_MESSAGES": 10_000, "_MOST_VALUES": 79_000, "_LINE_BYTES": 40_000}
+    for name, limit in limits.items():
+        monkeypatch.setattr(_exports, name, limit)
+    # What decodes is imported before the memory is measured.
+    list(_lines(_message(1, _message(2, EMPTY_SPAN)), _exports.PROTOBUF))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedExportError, match=said) as refused:
+            for _ in _lines(body, content_type):
+                pass
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.status == 413
+    assert peak_bytes < 3 << 20
+
+
+def _lines(body: bytes, content_type: str) -> Iterator[bytes]:
+    return _exports.lines_of(
+        body,
+        content_type=content_type,
+        encoding="identity",
+        limit_bytes=131_072 if len(body) < 131_072 else len(body),
+        hash_key=None,
+        keep_user_ids=False,
+    )
+
+
+def test_commas_in_texts_are_no_values(tmp_path: Path):
+    export = _export(1, **{"gen_ai.input.messages": ',{"[' * 600_000})
+    with receiving(tmp_path / "spool") as live:
+        assert live.post(export).status_code == 200
 
 
 def test_an_export_without_spans_is_confirmed_and_leaves_nothing(tmp_path: Path):
@@ -144,7 +283,10 @@ GZIP = gzip.compress(EXPORT)
         (EXPORT[:-1], {}, 400),
         (b"[]", {}, 400),
         (b'{"resourceSpans": {}}', {}, 400),
-        (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": [{}]}]}]}]}', {}, 400),
+        (b'{"resourceSpans": [{"scopeSpans": [{"spans": [7]}]}]}', {}, 400),
+        (b"\x0a\xff\x01", {"content_type": "application/x-protobuf"}, 400),
+        (b"\x0b", {"content_type": "application/x-protobuf"}, 400),
+        (b"\xff" * 11, {"content_type": "application/x-protobuf"}, 400),
         (b"\xff\xff", {"content_type": "application/x-protobuf"}, 400),
         (b" " * 100_001, {}, 413),
         # 500,000 blanks are some 500 bytes of gzip.
@@ -188,7 +330,7 @@ def test_exports_beyond_the_budget_are_sent_away_and_come_again(tmp_path: Path, 
             append(frames)
 
         monkeypatch.setattr(live.spool, "append", slow)
-        body = _export(1, padding=os.urandom(30_000).hex())
+        body = _export(1, **{"server.address": os.urandom(30_000).hex()})
         first = threading.Thread(target=live.post, args=(body,))
         first.start()
         while live.post(b" " * 90_000).status_code != 503:
@@ -196,13 +338,100 @@ def test_exports_beyond_the_budget_are_sent_away_and_come_again(tmp_path: Path, 
         answer = live.post(b" " * 90_000)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         threading.Timer(0.5, release.set).start()
-        spans = spans_of_the_sdk(1, {"padding": "x" * 90_000})
+        spans = spans_of_the_sdk(1, {"server.address": "x" * 90_000})
         started = time.monotonic()
         assert exporter_to(live.url, Compression.NoCompression).export(spans) is SpanExportResult.SUCCESS
         # It was sent away once at least, and told to wait for a second.
         assert time.monotonic() - started >= 1
         first.join()
     assert _span_ids(live.pulled(tmp_path)) == sorted([f"{1:016x}", f"{spans[0].context.span_id:016x}"])
+
+
+def _raw(live: Live, sent: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(live.url.split(":")[2].split("/")[0])))
+    connection.settimeout(30)
+    connection.sendall(sent)
+    return connection
+
+
+HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def test_a_body_that_does_not_arrive_in_time_is_to_be_sent_again(tmp_path: Path):
+    with (
+        receiving(tmp_path / "spool", body_seconds=0.05) as live,
+        _raw(live, HEAD + b"Content-Length: 100\r\n\r\n{") as slow,
+    ):
+        answer = slow.recv(1_000)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1\r\n" in answer
+
+
+def test_a_body_of_unknown_length_holds_what_has_come(tmp_path: Path):
+    """Four bodies of one byte leave room in a budget of 100 kB; one of 60 kB leaves none for 50 kB."""
+    chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    with (
+        receiving(tmp_path / "spool", max_request_bytes=100_000, max_pending_bytes=100_000) as live,
+        contextlib.ExitStack() as open_ones,
+    ):
+        for _ in range(4):
+            open_ones.enter_context(_raw(live, chunked + b"1\r\n{\r\n"))
+        assert live.post(_export(1)).status_code == 200
+        open_ones.enter_context(_raw(live, chunked + b"%x\r\n%b\r\n" % (60_000, b" " * 60_000)))
+        deadline = time.monotonic() + 10
+        while live.post(b"{}" + b" " * 50_000).status_code != 503 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        later = open_ones.enter_context(_raw(live, chunked + b"%x\r\n%b\r\n" % (50_000, b" " * 50_000)))
+        assert later.recv(1_000).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/tra", HEAD])
+def test_a_connection_that_asks_nothing_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes):
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.05)
+    with receiving(tmp_path / "spool") as live, _raw(live, sent) as idle:
+        assert idle.recv(1_000) == b""
+        assert live.post(_export(1)).status_code == 200
+
+
+def test_connections_beyond_the_limit_are_sent_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(server, "_too_many_connections", server._Seldom())
+    with receiving(tmp_path / "spool", max_connections=2) as live:
+        with _raw(live, b"") as _, _raw(live, b""):
+            for _ in range(3):
+                with _raw(live, b"") as third:
+                    answer = third.recv(1_000)
+                    assert answer.startswith(b"HTTP/1.1 503 ")
+                    assert b"retry-after: 1\r\n" in answer
+        deadline = time.monotonic() + 10
+        while (status := live.post(_export(1)).status_code) != 200 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert status == 200
+    assert len([record for record in caplog.records if "sent away" in record.message]) == 1
+
+
+def test_there_are_fewer_connections_than_files(monkeypatch: pytest.MonkeyPatch):
+    """Of 200 files that may be open, 64 are kept for others; a soft limit is raised to the hard one first."""
+    limits = [(100, 200)]
+    monkeypatch.setattr(server.resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(server.resource, "setrlimit", lambda _, both: limits.append(both))
+    assert server._connection_limit(512) == 200 - 64
+    assert limits[-1] == (200, 200)
+    assert server._connection_limit(36) == 36
+
+
+def test_a_lack_of_files_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "_no_more_files", server._Seldom())
+    loop = asyncio.new_event_loop()
+    for _ in range(3):
+        server._handle_loop_error(
+            loop, {"message": "accept", "exception": OSError(errno.EMFILE, "Too many open files")}
+        )
+    loop.close()
+    assert [record.message for record in caplog.records] == [
+        "No connection can be accepted: [Errno 24] Too many open files"
+    ]
 
 
 @pytest.mark.parametrize("call", ["write", "fdatasync"])
@@ -355,7 +584,7 @@ def test_memory_is_bounded(tmp_path: Path):
     process = _command(tmp_path / "spool", tmp_path, max_request_bytes=16 << 20, max_pending_bytes=32 << 20)
     url = _url(process)
     idle_bytes = _peak_bytes(process)
-    padding = {"key": "padding", "value": {"stringValue": os.urandom(7 << 20).hex()}}
+    padding = {"key": "server.address", "value": {"stringValue": os.urandom(7 << 20).hex()}}
     export = orjson.loads(_export(1))
     export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"].append(padding)
     body = orjson.dumps(export)

@@ -1,6 +1,7 @@
 """Bedrock's invocation logs: counts as they are reported, the body's share of them, and no word of the conversation."""
 
 import gzip
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,44 @@ def test_bedrock_logs_keep_new_fields(log: Pulled):
 
 def test_bedrock_logs_show_a_rejected_record_without_its_bodies(log: Pulled):
     broken, four, unknown, _ = (row["raw_text"] for row in log.rejects())
-    assert broken == '{"schemaType":"ModelInvocationLog","requestId":"r-3",'
+    line = LOG.read_bytes().splitlines()[2]
+    assert orjson.loads(broken) == {"read_bytes": len(line), "sha256": hashlib.sha256(line).hexdigest()}
     assert orjson.loads(four)["input"] == {
         "inputContentType": "application/json",
         "inputTokenCount": "four",
         "cacheReadInputTokenCount": 100,
         "cacheWriteInputTokenCount": 50,
     }
-    assert orjson.loads(unknown) == {"schemaType": "PermissionCheck", "note": "hello"}
+    assert orjson.loads(unknown)["members"] == ["schemaType", "note"]
+
+
+def test_bedrock_logs_keep_nothing_of_an_envelope(tmp_path: Path):
+    """CloudWatch's subscription has the records as text, in which a body stands where it cannot be found."""
+    record = LOG.read_text(encoding="utf-8").splitlines()[0]
+    assert "SECRET" in record
+    envelope = orjson.dumps({"messageType": "DATA_MESSAGE", "logEvents": [{"message": record}]})
+    path = tmp_path / "log.json"
+    path.write_bytes(envelope + b"\n" + envelope[:-3])
+    pulled = pull(tmp_path, "bedrock_logs", path=str(path))
+    assert pulled.reasons() == {0: "record_unknown", 1: "json_broken"}
+    assert "SECRET" not in str(pulled.rejects())
+    assert orjson.loads(pulled.rejects()[0]["raw_text"])["members"] == ["messageType", "logEvents"]
+
+
+@pytest.mark.parametrize("key", ["employee", "app_user_id"])
+def test_bedrock_logs_keep_no_user_under_a_name_of_the_companys(tmp_path: Path, key: str):
+    record = orjson.loads(LOG.read_bytes().splitlines()[0])
+    record["requestMetadata"] = {key: "ada@example.org", "app": "x"}
+    path = tmp_path / "log.json"
+    path.write_bytes(orjson.dumps(record) + b"\n" + orjson.dumps({**record, "timestamp": "never"}))
+    pulled = pull(tmp_path, "bedrock_logs", path=str(path), request_metadata={"user_id": key})
+    assert pulled.reasons() == {1: "value_unparsable"}
+    assert "ada@" not in str(pulled.rows()) + str(pulled.rejects())
+    assert pulled.rows()[0]["request_metadata_json"] == '{"app":"x"}'
+    kept = pull(
+        tmp_path / "kept", "bedrock_logs", path=str(path), request_metadata={"user_id": key}, keep_user_ids=True
+    )
+    assert kept.rows()[0]["user_id"] == "ada@example.org"
 
 
 @pytest.mark.parametrize(

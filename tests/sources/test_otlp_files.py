@@ -2,6 +2,7 @@
 
 import gc
 import gzip
+import hashlib
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import zstandard
 from pydantic import ValidationError
 
-from dagster_project.sources.otlp_files import OtlpFilesOptions
+from dagster_project.sources.otlp_files import OtlpFilesOptions, ReceiverOptions
 from tests.sources.pulling import FIXTURES, Pulled, pull
 
 TRACES = FIXTURES / "otlp" / "traces.jsonl"
@@ -162,6 +163,100 @@ def test_otlp_files_reads_a_line_that_spans_many_blocks(tmp_path: Path):
     assert pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).landing.rows_landed == 2 + 3
 
 
+def _lines(folder: Path, *lines: bytes) -> Path:
+    path = folder / "a.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    return path
+
+
+def _export(*attributes: tuple[str, object], **members: object) -> bytes:
+    span = {
+        "traceId": f"{1:032x}",
+        "spanId": f"{1:016x}",
+        "startTimeUnixNano": "1782864000000000000",
+        "attributes": [{"key": name, "value": value} for name, value in attributes],
+        **members,
+    }
+    return orjson.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+
+
+def test_otlp_files_name_what_is_no_trace_export(tmp_path: Path):
+    """A last line that is half written, and log records, hold prompts and users that cannot be told apart."""
+    half = _export(("gen_ai.input.messages", {"stringValue": "SECRET"}), ("user.id", {"stringValue": "ada"}))[:-8]
+    logs = orjson.dumps({"resourceLogs": [{"body": "SECRET of ada"}], "more": 1})
+    pulled = pull(tmp_path, "otlp_files", path=str(_lines(tmp_path, logs, half)))
+    assert pulled.reasons() == {0: "shape_wrong", 1: "json_broken"}
+    assert [orjson.loads(reject["raw_text"]) for reject in pulled.rejects()] == [
+        {"read_bytes": len(logs), "sha256": hashlib.sha256(logs).hexdigest(), "members": ["resourceLogs", "more"]},
+        {"read_bytes": len(half), "sha256": hashlib.sha256(half).hexdigest()},
+    ]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"gen_ai.prompt": "SECRET"},
+        [{"key": "app", "value": {"kvlistValue": {"values": [{"key": "prompt", "value": {"stringValue": "SECRET"}}]}}}],
+        [{"key": "app.transcript", "value": {"stringValue": "SECRET" * 200}}],
+        [{"key": "llm.openai.messages", "value": {"stringValue": "SECRET"}}],
+    ],
+)
+def test_otlp_files_take_content_out_of_rejected_spans(tmp_path: Path, attributes: object):
+    line = _export(attributes=attributes, startTimeUnixNano="never")
+    pulled = pull(tmp_path, "otlp_files", path=str(_lines(tmp_path, line)))
+    assert len(pulled.rejects()) == 1
+    assert "SECRET" not in pulled.rejects()[0]["raw_text"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"stringValue": "x" * 1_025},
+        {"arrayValue": {"values": [{"stringValue": "x" * 1_025}]}},
+        {"kvlistValue": {"values": [{"key": "messages", "value": {"stringValue": "x"}}]}},
+    ],
+)
+def test_otlp_files_keep_no_unknown_attribute_that_may_be_content(tmp_path: Path, value: object):
+    line = _export(("app.note", value), ("app.short", {"stringValue": "y" * 1_024}))
+    [row] = pull(tmp_path, "otlp_files", path=str(_lines(tmp_path, line))).rows()
+    assert orjson.loads(row["attributes_json"]) in [
+        {"app.short": "y" * 1_024},
+        {"app.short": "y" * 1_024, "app.note": {}},
+    ]
+
+
+def test_otlp_files_take_a_span_nested_too_deep_for_no_end_of_the_file(tmp_path: Path):
+    deep = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b'{"a":' * 300 + b"1" + b"}" * 300 + b"]}]}]}"
+    pulled = pull(tmp_path, "otlp_files", path=str(_lines(tmp_path, deep, _export())))
+    assert (pulled.reasons(), pulled.landing.rows_landed) == ({0: "value_missing"}, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "user"),
+    [
+        (("app.user_id", "langfuse.user.id"), "langfuse.user.id"),
+        (("llm.user", "user.id"), "user.id"),
+        (("app.endUserId", "user.email"), "app.endUserId"),
+        (("user.email",), None),
+        (("app.user_agent",), None),
+    ],
+)
+def test_otlp_files_know_users_by_the_names_that_emitters_give_them(tmp_path: Path, names: tuple[str, ...], user: str):
+    line = _export(*((name, {"stringValue": f"ada by {name}"}) for name in names))
+    pulled = pull(tmp_path, "otlp_files", path=str(_lines(tmp_path, line)), keep_user_ids=True)
+    [row] = pulled.rows()
+    assert row["user_id"] == (user and f"ada by {user}")
+    assert row["attributes_json"] == (
+        '{"app.user_agent":"ada by app.user_agent"}' if names == ("app.user_agent",) else None
+    )
+
+
+def test_otlp_files_take_an_empty_text_for_none(tmp_path: Path):
+    line = _export(("gen_ai.response.model", {"stringValue": ""}), ("gen_ai.request.model", {"stringValue": "gpt-4o"}))
+    [row] = pull(tmp_path, "otlp_files", path=str(_lines(tmp_path, line))).rows()
+    assert (row["gen_ai_response_model"], row["gen_ai_request_model"]) == (None, "gpt-4o")
+
+
 # ---- OpenInference
 
 OPENINFERENCE = FIXTURES / "otlp" / "openinference.jsonl"
@@ -258,6 +353,15 @@ def test_a_receiver_that_cannot_be_served_is_refused(receiver: dict[str, object]
         _options(receiver=receiver)
 
 
+def test_an_address_of_the_sixth_version_stands_in_brackets():
+    hosts = ("::1", "127.0.0.1", "localhost")
+    assert [ReceiverOptions(host=host).url() for host in hosts] == [
+        "http://[::1]:4318/v1/traces",
+        "http://127.0.0.1:4318/v1/traces",
+        "http://localhost:4318/v1/traces",
+    ]
+
+
 def test_a_receiver_writes_where_its_source_reads():
     assert _options(receiver={"host": "::1"}).spool_dir == Path("/spool")
 
@@ -284,4 +388,4 @@ def test_otlp_files_keep_nothing_of_a_torn_line_but_its_length(tmp_path: Path):
     torn = TRACES.read_bytes().splitlines()[0][:-1]
     (tmp_path / "a.jsonl").write_bytes(torn + b"\n")
     [reject] = pull(tmp_path, "otlp_files", path=str(tmp_path / "a.jsonl")).rejects()
-    assert (reject["reason_code"], reject["raw_text"]) == ("json_broken", f"{len(torn):,} bytes")
+    assert (reject["reason_code"], orjson.loads(reject["raw_text"])["read_bytes"]) == ("json_broken", len(torn))

@@ -27,6 +27,11 @@
             'chat', 'generate_content', 'text_completion', 'embeddings', 'decision'
         )
         and {{ model_name }} is not null{% endset -%}
+{%- set is_embedding %}{{ operation }} = 'embeddings'{% endset -%}
+{#- No step that a framework or a client of models reports: a request over HTTP, a function. -#}
+{%- set is_plain -%}
+gen_ai_operation_name is null and openinference_span_kind is null and parent_span_id is not null
+{%- endset -%}
 
 with
 
@@ -34,19 +39,126 @@ source as (
     select * from {{ source('raw', 'raw_otlp_files__spans') }}
 ),
 
--- A framework and the client that it calls may both report one call: the inner span is the call. Only spans that began
--- on the same UTC day are compared, so that a day can be built without the next one.
-repeated as (
-    select distinct
+reporting as (
+    select
         source_name,
         event_date,
         trace_id,
-        parent_span_id as span_id
+        span_id,
+        parent_span_id,
+        {{ is_embedding }} as is_embedding
     from {{ source('raw', 'raw_otlp_files__spans') }}
     where
         parent_span_id is not null
         and {{ is_inference }}
         and ({{ input_tokens }} is not null or {{ output_tokens }} is not null)
+),
+
+-- Three joins, each with a reading of its own, and no recursion: so a filter by day reaches every scan.
+plain_1 as (
+    select
+        source_name,
+        event_date,
+        trace_id,
+        span_id,
+        parent_span_id
+    from {{ source('raw', 'raw_otlp_files__spans') }}
+    where {{ is_plain }}
+),
+
+plain_2 as (
+    select
+        source_name,
+        event_date,
+        trace_id,
+        span_id,
+        parent_span_id
+    from {{ source('raw', 'raw_otlp_files__spans') }}
+    where {{ is_plain }}
+),
+
+plain_3 as (
+    select
+        source_name,
+        event_date,
+        trace_id,
+        span_id,
+        parent_span_id
+    from {{ source('raw', 'raw_otlp_files__spans') }}
+    where {{ is_plain }}
+),
+
+climbed as (
+    select
+        reporting.source_name,
+        reporting.event_date,
+        reporting.trace_id,
+        reporting.span_id,
+        reporting.is_embedding,
+        reporting.parent_span_id as ancestor_0_id,
+        plain_1.parent_span_id as ancestor_1_id,
+        plain_2.parent_span_id as ancestor_2_id,
+        plain_3.parent_span_id as ancestor_3_id
+    from reporting
+    left join plain_1
+        on
+            reporting.source_name = plain_1.source_name
+            and reporting.event_date = plain_1.event_date
+            and reporting.trace_id = plain_1.trace_id
+            and reporting.parent_span_id = plain_1.span_id
+    left join plain_2
+        on
+            reporting.source_name = plain_2.source_name
+            and reporting.event_date = plain_2.event_date
+            and reporting.trace_id = plain_2.trace_id
+            and plain_1.parent_span_id = plain_2.span_id
+    left join plain_3
+        on
+            reporting.source_name = plain_3.source_name
+            and reporting.event_date = plain_3.event_date
+            and reporting.trace_id = plain_3.trace_id
+            and plain_2.parent_span_id = plain_3.span_id
+),
+
+steps as (
+    select 0 as plain_span_count
+    union all
+    select 1 as plain_span_count
+    union all
+    select 2 as plain_span_count
+    union all
+    select 3 as plain_span_count
+),
+
+ancestors as (
+    select
+        climbed.source_name,
+        climbed.event_date,
+        climbed.trace_id,
+        climbed.span_id as inner_span_id,
+        climbed.is_embedding,
+        case steps.plain_span_count
+            when 0 then climbed.ancestor_0_id
+            when 1 then climbed.ancestor_1_id
+            when 2 then climbed.ancestor_2_id
+            else climbed.ancestor_3_id
+        end as span_id
+    from climbed
+    cross join steps
+),
+
+-- A framework and the client that it calls may both report one call: the inner span is the call. A call of embeddings
+-- below a chat is another call. Only spans that began on the same UTC day are compared, so that a day can be built
+-- without the next one.
+repeated as (
+    select distinct
+        source_name,
+        event_date,
+        trace_id,
+        is_embedding,
+        span_id
+    from ancestors
+    where span_id <> inner_span_id
 ),
 
 renamed as (
@@ -104,6 +216,7 @@ judged as (
             and renamed.event_date = repeated.event_date
             and renamed.trace_id = repeated.trace_id
             and renamed.span_id = repeated.span_id
+            and (renamed.operation_name = 'embeddings') = repeated.is_embedding
 ),
 
 wholes as (
