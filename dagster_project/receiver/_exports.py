@@ -96,7 +96,7 @@ def lines_of(
     del body
 
     def kept(attributes: Iterable[Any]) -> _Attributes:
-        left = [_without_nested_content(item) for item in attributes if _is_stored(item)]
+        left = _stored(attributes)
         return left if keep_user_ids else with_pseudonym(left, hash_key)
 
     written_bytes = 0
@@ -140,17 +140,19 @@ def _resource(attributes: _Attributes) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps({"attributes": attributes}))
 
 
-def _is_stored(attribute: Any) -> bool:  # noqa: ANN401 - JSON
-    """Say whether it is an attribute at all, and neither content nor long enough to be some."""
-    name = attribute.get("key") if isinstance(attribute, dict) else None
-    return isinstance(name, str) and name != "" and not is_left_out(name, attribute.get("value"))
-
-
-def _without_nested_content(attribute: dict[str, Any]) -> dict[str, Any]:
-    value = attribute.get("value")
-    if isinstance(value, dict) and ("kvlistValue" in value or "arrayValue" in value):
-        return {"key": attribute["key"], "value": without_content(value)}
-    return attribute
+def _stored(attributes: Iterable[Any]) -> _Attributes:
+    """Leave out what is no attribute, and what is content or long enough to be some."""
+    stored: _Attributes = []
+    for item in attributes:
+        name = item.get("key") if isinstance(item, dict) else None
+        if not name or not isinstance(name, str):
+            continue
+        value = item.get("value")
+        if is_left_out(name, value):
+            continue
+        is_nested = isinstance(value, dict) and ("kvlistValue" in value or "arrayValue" in value)
+        stored.append({"key": name, "value": without_content(value)} if is_nested else item)
+    return stored
 
 
 def _decompressed(body: bytes, encoding: str, limit_bytes: int) -> bytes:

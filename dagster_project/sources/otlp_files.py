@@ -382,10 +382,10 @@ def is_left_out(name: str, value: Any) -> bool:  # noqa: ANN401 - JSON
         name: The attribute's name.
         value: Its value in OTLP/JSON.
     """
-    if is_content(name):
-        return True
     if name in _ATTRIBUTES:
         return False
+    if is_content(name):
+        return True
     text = value.get("stringValue") if isinstance(value, dict) else None
     try:
         return len(text if isinstance(text, str) else orjson.dumps(value)) > _UNKNOWN_LIMIT
