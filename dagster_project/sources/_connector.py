@@ -42,6 +42,8 @@ class Entity:
         user_columns: Text columns that name a person; they land keyed-hashed unless the source keeps them.
         known_attributes: Names that `attributes_json` may hold without being new; None where any name may stand there.
         may_be_empty: Whether a source may rightly have no record of it; its gates then hold without any.
+        is_rounded: Whether decimals beyond those of a column are rounded, half to even, as in quotients that a bill
+            writes out; a record with more decimals is rejected otherwise.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Entity:
     user_columns: tuple[str, ...] = ()
     known_attributes: frozenset[str] | None = None
     may_be_empty: bool = False
+    is_rounded: bool = False
 
 
 @dataclass(frozen=True)

@@ -296,6 +296,33 @@ def test_gcp_billing_files_number_credits_on_over_batches(tmp_path: Path, monkey
     assert pulled.reasons() == {3: "json_broken", 6: "value_missing", 7: "value_missing"}
 
 
+def test_gcp_billing_files_round_what_has_more_decimals_than_a_column(tmp_path: Path):
+    charge = orjson.loads(GCP.read_bytes().splitlines()[0])
+    charge |= {
+        "cost": 300.0,
+        "credits": [{"name": "x", "amount": -0.00012345678901234567}],
+        "usage": {**charge["usage"], "amount": 12.0, "amount_in_pricing_units": 12 / 3600 / 1000},
+    }
+    path = _written(tmp_path / "202607" / "0.json", orjson.dumps(charge))
+    pulled = pull(tmp_path, "gcp_billing_files", path=str(path))
+    # 12 / 3,600,000 is 3.3333333333333333e-06 as a double.
+    assert [(row["cost"], row["usage_amount_in_pricing_units"]) for row in pulled.rows()] == [
+        (Decimal(300), Decimal("0.000003333333333333")),
+        (Decimal("-0.000123456789012346"), None),
+    ]
+    assert pulled.rejects() == []
+
+
+def test_aws_cur_files_round_doubles_of_parquet(tmp_path: Path):
+    with CUR.open(encoding="utf-8", newline="") as stream:
+        line = next(csv.DictReader(stream))
+    path = tmp_path / "data" / "a.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.Table.from_pylist([{**line, "line_item_unblended_cost": 1.3888888888888889e-05}]), path)
+    pulled = pull(tmp_path, "aws_cur_files", path=str(path))
+    assert [row["line_item_unblended_cost"] for row in pulled.rows()] == [Decimal("0.000013888888888889")]
+
+
 @pytest.mark.parametrize("change", [{"usage_start_time": 1782864000}, {"cost": True}, {"usage": {"amount": "many"}}])
 def test_gcp_billing_files_reject_a_retyped_field_with_its_record_alone(tmp_path: Path, change: dict[str, Any]):
     good = {**orjson.loads(GCP.read_bytes().splitlines()[0]), "credits": []}
