@@ -41,6 +41,11 @@
         )
 {%- endmacro %}
 
+{#- The UTC day that begins nearest to an instant: a period of another time zone begins some hours off midnight UTC. -#}
+{% macro nearest_date(instant) -%}
+    cast({{ instant }} + interval '12' hour as date)
+{%- endmacro %}
+
 {#- When each rate of exchange holds: until the currency's next one. -#}
 {% macro exchange_rate_intervals() -%}
     select
