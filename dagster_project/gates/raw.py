@@ -507,7 +507,7 @@ def _bill_suite(
         specs=(
             *_landed(
                 *dict.fromkeys([account, currency, cost, *bounds, *columns]), "delivery_id", "restated_period",
-                "attributes_json", day_of=day_of,
+                "modified_at", "attributes_json", day_of=day_of,
             ),
             _specs.present(cost, why="It is the figure that the ledger must equal."),
             _specs.present(account, why="The ledger is reconciled per billing account."),

@@ -122,6 +122,7 @@ class InputPull:
             is landed anew.
         release: Gives back what identifying or reading the input took, such as a copy of it; whoever lists inputs calls
             it when the next one is asked for.
+        modified_at: When the content was last written, as its file system or object store says; None when it does not.
     """
 
     input_uri: str
@@ -130,6 +131,7 @@ class InputPull:
     batches: Callable[[], Iterator[Batch]]
     reading: str = ""
     release: Callable[[], None] = lambda: None
+    modified_at: datetime | None = None
 
 
 @dataclass(frozen=True)

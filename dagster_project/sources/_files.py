@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,14 @@ def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], It
             item.copy_to(copy)
         yield from as_file.batches()
 
-    return InputPull(item.url, item.stamp, identify, batches, release=lambda: copy.unlink(missing_ok=True))
+    return InputPull(
+        item.url,
+        item.stamp,
+        identify,
+        batches,
+        release=lambda: copy.unlink(missing_ok=True),
+        modified_at=item.modified_at,
+    )
 
 
 def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:
@@ -112,7 +120,7 @@ def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[
             )
             raise TransientSourceError(msg)
 
-    return InputPull(input_uri, _stamp(path), identify, batches)
+    return InputPull(input_uri, _stamp(path), identify, batches, modified_at=_modified_at(path))
 
 
 def sha256_of(path: Path) -> str:
@@ -219,6 +227,13 @@ def _stamp(path: Path) -> str:
     if not _is_settled(status):
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def _modified_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 @contextmanager

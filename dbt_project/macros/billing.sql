@@ -10,7 +10,7 @@
         'billed_cost_in_billing_currency', 'effective_cost_in_billing_currency', 'list_cost_in_billing_currency',
         'contracted_cost_in_billing_currency', 'pricing_quantity_units', 'consumed_quantity_units',
         'billing_period_start_at', 'billing_period_end_at', 'charge_period_start_at', 'charge_period_end_at',
-        'landed_at', 'event_date',
+        'modified_at', 'landed_at', 'event_date',
     ]) }}
 {%- endmacro %}
 
@@ -140,6 +140,7 @@
         'restated_period_type': 'restated_period',
         'input_uri': 'input_uri',
         'record_index': 'record_index',
+        'modified_at': 'modified_at',
         'landed_at': 'landed_at',
         'event_date': 'event_date',
     } -%}
@@ -171,6 +172,7 @@
             'pricing_unit': 'quantity_unit',
             'delivery_id': 'input_uri',
             'restated_period_type': "'charge_period'",
+            'modified_at': 'cast(null as timestamp with time zone)',
             'billed_cost_in_billing_currency': 'amount',
             'effective_cost_in_billing_currency': 'amount',
             'list_cost_in_billing_currency': 'list_amount',

@@ -53,7 +53,8 @@ _RATE = f"""
 """
 
 _DELIVERED = """
-    'run-1' as delivery_id, 'billing_period' as restated_period, cast(null as varchar) as attributes_json
+    'run-1' as delivery_id, 'billing_period' as restated_period, cast(null as varchar) as attributes_json,
+    timestamptz '2026-07-02 00:00:00+00' as modified_at
 """
 
 COST_REPORT_KINDS = ("openai_costs", "anthropic_costs")

@@ -108,7 +108,7 @@ def test_focus_files_infers_the_version_that_brought_a_column(column: str, versi
 
 def test_focus_files_knows_the_columns_of_all_versions():
     # 65 columns of 1.4, and the two provider names that 1.4 dropped; four columns are ours.
-    own = {"focus_version", "delivery_id", "restated_period", "attributes_json"}
+    own = {"focus_version", "delivery_id", "restated_period", "modified_at", "attributes_json"}
     assert len(set(CHARGES.schema.names) - own) == 67
     assert snake_case("CommitmentDiscountId") == "commitment_discount_id"
 
