@@ -645,7 +645,7 @@ _COSTS_COLUMNS = (
 def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
     """What holds for the buckets of every provider's report."""
     return (
-        *_landed(*columns, day_of="bucket_start_at"),
+        *_landed(*columns, "modified_at", day_of="bucket_start_at"),
         _specs.present("bucket_end_at", why="Which buckets are of the same time is read from both ends."),
         _specs.present("billing_account_id", why=f"A {report} is compared with calls and bills per account."),
         _specs.violations(

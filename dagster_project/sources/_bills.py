@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from dagster_project.errors import PermanentSourceError
 from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, InputIdentity, InputPull, PullContext
-from dagster_project.sources._files import file_inputs
+from dagster_project.sources._files import dated, file_inputs
 from dagster_project.sources._tabular import (
     ColumnMapping,
     RawBatch,
@@ -35,8 +35,8 @@ DELIVERY_COLUMNS = [
     ("modified_at", UTC_TIMESTAMP),
     ("attributes_json", pa.string()),
 ]
-"""The columns of a bill's entity that no issuer writes: what arrived at once, what it restates, when it was last written,
-and what else it has.
+"""The columns of a bill's entity that no issuer writes: what arrived at once, what it restates, when it was last
+written, and what else it has.
 """
 
 Delivery = Literal["file", "folder"]
@@ -103,15 +103,15 @@ def bill_inputs(options: BillOptions, context: PullContext, form: BillFormat) ->
 
 
 def deliveries(files: Iterable[InputPull], delivery: Delivery) -> Iterator[InputPull]:
-    """Make inputs of what arrives at once: each file, or the files of each folder, which is as old as its newest part."""
+    """Make inputs of what arrives at once: each file, or the files of each folder, as old as its newest part."""
     if delivery == "file":
-        yield from map(_dated, files)
+        yield from map(dated, files)
         return
     by_folder = sorted(files, key=lambda pull: (_folder(pull.input_uri), pull.input_uri))
     for folder, found in groupby(by_folder, key=lambda pull: _folder(pull.input_uri)):
         parts = list(found)
         try:
-            yield _dated(_folder_input(folder, parts))
+            yield dated(_folder_input(folder, parts))
         finally:
             for part in parts:
                 part.release()
@@ -170,25 +170,6 @@ def _folder_input(folder: str, parts: list[InputPull]) -> InputPull:
         batches,
         modified_at=max((part.modified_at for part in parts if part.modified_at), default=None),
     )
-
-
-def _dated(pull: InputPull) -> InputPull:
-    """Write into an input's records when it was written; content that is written again is landed anew.
-
-    Which of several deliveries counts is decided by that time, and must not depend on when each was pulled.
-    """
-    written_at = pull.modified_at
-    if written_at is None:
-        return pull
-
-    def batches() -> Iterator[Batch]:
-        for batch in pull.batches():
-            position = batch.records.schema.get_field_index("modified_at")
-            times = pa.repeat(pa.scalar(written_at, UTC_TIMESTAMP), batch.records.num_rows)
-            records = batch.records.set_column(position, batch.records.schema.field(position), times)
-            yield replace(batch, records=records)
-
-    return replace(pull, batches=batches, reading=written_at.isoformat())
 
 
 def _moved(batch: Batch, first: int) -> Batch:

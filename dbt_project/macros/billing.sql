@@ -28,7 +28,7 @@
         'source_name', 'report_line_id', 'provider_name', 'billing_account_id', 'endpoint_type', 'model_name',
         'service_tier', 'region_id', 'project_id', 'api_key_id', 'is_workbench', 'reject_reason', 'input_uri', 'record_index',
         'quantities', 'reported_input_tokens', 'reported_output_tokens', 'request_count', 'bucket_start_at',
-        'bucket_end_at', 'landed_at', 'event_date',
+        'bucket_end_at', 'modified_at', 'landed_at', 'event_date',
     ]) }}
 {%- endmacro %}
 
@@ -172,7 +172,6 @@
             'pricing_unit': 'quantity_unit',
             'delivery_id': 'input_uri',
             'restated_period_type': "'charge_period'",
-            'modified_at': 'cast(null as timestamp with time zone)',
             'billed_cost_in_billing_currency': 'amount',
             'effective_cost_in_billing_currency': 'amount',
             'list_cost_in_billing_currency': 'list_amount',

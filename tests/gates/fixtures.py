@@ -59,7 +59,8 @@ _DELIVERED = """
 
 COST_REPORT_KINDS = ("openai_costs", "anthropic_costs")
 _BUCKET = f"""
-    {_AT} as bucket_start_at, {_AT} + interval 1 hour as bucket_end_at, 'acct' as billing_account_id
+    {_AT} as bucket_start_at, {_AT} + interval 1 hour as bucket_end_at, 'acct' as billing_account_id,
+    cast(null as timestamptz) as modified_at
 """
 _COSTS = f"""
     {_LANDED}, {_DAY}, {_BUCKET}, 'gpt-4.1, input' as line_name, 'USD' as currency,
