@@ -1,4 +1,4 @@
-"""What landed, against the configuration: sources that are not configured any more, inputs that could not be read."""
+"""What landed, and what did not: sources that are not configured any more, inputs and lines that could not be read."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -20,6 +20,9 @@ where kind = $kind
 group by source_name
 order by source_name
 """
+
+# A copy of a bucket that stands again further on in its file is not lost: the other one counts.
+_LOST = "reason_code <> 'bucket_repeated'"
 
 
 def sources_known(kind: str) -> Gate:
@@ -76,3 +79,41 @@ def judge_inputs(kind: str, input_count: int, failures: Sequence[Mapping[str, ob
         run: The run that asks.
     """
     return result_of(inputs_read(kind), Verdict(input_count, len(failures), list(failures)), run)
+
+
+def lines_conserved(kind: str) -> Gate:
+    """Give the gate that every line of a kind of bill or cost report landed; it warns."""
+    return Gate(
+        stage="raw",
+        subject=kind,
+        aspect="lines",
+        predicate="conserved",
+        rule="Every line of a bill or a cost report landed; none was rejected.",
+        why="A line that is rejected is money that is on the bill and not in the ledger; its credit may have landed. "
+        "It stands with its text in the view of rejected records: correct the file, or the options of its source.",
+        tool="sql",
+        severity="warn",
+    )
+
+
+def judge_lines(con: duckdb.DuckDBPyConnection, kind: str, table: str, *, run: GateRun) -> GateResult:
+    """Judge the rejects of a kind's current landings; the sample has their places and reasons, not their text.
+
+    Args:
+        con: The warehouse.
+        kind: Kind of source.
+        table: Its raw table.
+        run: The run that asks.
+    """
+    sql = f"""
+        select
+            (select coalesce(sum(rows_read_count), 0) from ops.landings where kind = $kind) as evaluated_count,
+            (select count(*) from raw.{table}_rejected where {_LOST}) as violation_count
+    """
+    sample_sql = f"""
+        select source_name, input_uri, record_index, reason_code, reason
+        from raw.{table}_rejected
+        where {_LOST}
+        order by source_name, input_uri, record_index
+    """
+    return judge(con, lines_conserved(kind), sql, {"kind": kind}, run=run, sample_sql=sample_sql)

@@ -508,7 +508,7 @@ def _bill_suite(
         specs=(
             *_landed(
                 *dict.fromkeys([account, currency, cost, *bounds, *columns]), "delivery_id", "restated_period",
-                "attributes_json", day_of=day_of,
+                "modified_at", "attributes_json", day_of=day_of,
             ),
             _specs.present(cost, why="It is the figure that the ledger must equal."),
             _specs.present(account, why="The ledger is reconciled per billing account."),
@@ -646,7 +646,7 @@ _COSTS_COLUMNS = (
 def _reported(report: str, *columns: str) -> tuple[ExpectationSpec, ...]:
     """What holds for the buckets of every provider's report."""
     return (
-        *_landed(*columns, day_of="bucket_start_at"),
+        *_landed(*columns, "modified_at", day_of="bucket_start_at"),
         _specs.present("bucket_end_at", why="Which buckets are of the same time is read from both ends."),
         _specs.present("billing_account_id", why=f"A {report} is compared with calls and bills per account."),
         _specs.violations(

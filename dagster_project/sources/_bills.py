@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dagster_project.errors import PermanentSourceError
-from dagster_project.sources._connector import Batch, Entity, InputIdentity, InputPull, PullContext
-from dagster_project.sources._files import file_inputs
+from dagster_project.sources._connector import UTC_TIMESTAMP, Batch, Entity, InputIdentity, InputPull, PullContext
+from dagster_project.sources._files import dated, file_inputs
 from dagster_project.sources._tabular import (
     ColumnMapping,
     RawBatch,
@@ -32,9 +32,12 @@ AMOUNT_TYPE = pa.decimal128(38, 18)
 DELIVERY_COLUMNS = [
     ("delivery_id", pa.string()),
     ("restated_period", pa.string()),
+    ("modified_at", UTC_TIMESTAMP),
     ("attributes_json", pa.string()),
 ]
-"""The columns of a bill's entity that no issuer writes: what arrived at once, what it restates, what else it has."""
+"""The columns of a bill's entity that no issuer writes: what arrived at once, what it restates, when it was last
+written, and what else it has.
+"""
 
 Delivery = Literal["file", "folder"]
 RestatedPeriod = Literal["charge_period", "billing_period", "nothing"]
@@ -100,15 +103,15 @@ def bill_inputs(options: BillOptions, context: PullContext, form: BillFormat) ->
 
 
 def deliveries(files: Iterable[InputPull], delivery: Delivery) -> Iterator[InputPull]:
-    """Make inputs of what arrives at once: each file, or the files of each folder."""
+    """Make inputs of what arrives at once: each file, or the files of each folder, as old as its newest part."""
     if delivery == "file":
-        yield from files
+        yield from map(dated, files)
         return
     by_folder = sorted(files, key=lambda pull: (_folder(pull.input_uri), pull.input_uri))
     for folder, found in groupby(by_folder, key=lambda pull: _folder(pull.input_uri)):
         parts = list(found)
         try:
-            yield _folder_input(folder, parts)
+            yield dated(_folder_input(folder, parts))
         finally:
             for part in parts:
                 part.release()
@@ -160,7 +163,13 @@ def _folder_input(folder: str, parts: list[InputPull]) -> InputPull:
             first += read
 
     stamps = [f"{part.input_uri}\n{part.stamp}\n" for part in parts if part.stamp]
-    return InputPull(folder, _sha256("".join(stamps)) if len(stamps) == len(parts) else "", identify, batches)
+    return InputPull(
+        folder,
+        _sha256("".join(stamps)) if len(stamps) == len(parts) else "",
+        identify,
+        batches,
+        modified_at=max((part.modified_at for part in parts if part.modified_at), default=None),
+    )
 
 
 def _moved(batch: Batch, first: int) -> Batch:

@@ -1,8 +1,8 @@
 """Typing of columns: any Arrow array in, the canonical type out, and which rows could not be read.
 
-Everything is vectorised; only values that fail are looked at one by one. Text becomes a decimal exactly,
-never by way of a float. A value that cannot be read is null in the result and true in the mask; it is the
-caller that rejects it.
+Everything is vectorised; only values that fail are looked at one by one. Text becomes a decimal exactly, or
+rounded where that is asked for, never by way of a float. A value that cannot be read is null in the result and true in
+the mask; it is the caller that rejects it.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,7 @@ _ISO_ZONED = _ISO + r"\s?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?| ?UTC)\s*$"
 _TRUE = ["true", "t", "yes", "y", "1", "1.0"]
 _FALSE = ["false", "f", "no", "n", "0", "0.0"]
 
+_WIDEST_DECIMAL = 76
 _US_PER_UNIT = {"unix_s": 1_000_000.0, "unix_ms": 1_000.0, "relative_ms": 1_000.0, "unix_ns": 0.001}
 # Instants outside these are units mixed up (milliseconds read as seconds), not times of calls.
 _EARLIEST_US = int(datetime(1970, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000
@@ -68,13 +69,15 @@ class Typed:
     is_bad: pa.Array | None = None
 
 
-def to_type(values: pa.Array, target: pa.DataType, timestamp: TimestampOptions) -> Typed:
+def to_type(values: pa.Array, target: pa.DataType, timestamp: TimestampOptions, *, is_rounded: bool = False) -> Typed:
     """Read a column as the canonical type `target`.
 
     Args:
         values: Any flat Arrow array; text that is empty counts as null unless text is wanted.
         target: string, int32, int64, double, bool, decimal128, date32 or timestamp.
         timestamp: How instants are written, used for timestamps only.
+        is_rounded: Whether a decimal with more decimals than the target has is rounded, half to even; it is bad
+            otherwise.
 
     Raises:
         TypeError: no value of the array's type can ever be read as `target`.
@@ -86,6 +89,8 @@ def to_type(values: pa.Array, target: pa.DataType, timestamp: TimestampOptions) 
         return Typed(_to_text(values))
     if pa.types.is_timestamp(target):
         return _to_timestamp(values, timestamp)
+    if pa.types.is_decimal(target):
+        return _to_decimal(values, target, is_rounded=is_rounded)
     reader = next(read for matches, read in _READERS if matches(target))
     return reader(values, target)
 
@@ -223,7 +228,7 @@ def _to_double(values: pa.Array, target: pa.DataType) -> Typed:
     return _finish(values, _only(result, pc.fill_null(pc.is_finite(result), False)))  # noqa: FBT003 - Arrow's signature
 
 
-def _to_decimal(values: pa.Array, target: pa.DataType) -> Typed:
+def _to_decimal(values: pa.Array, target: pa.DataType, *, is_rounded: bool) -> Typed:
     _refuse(values, "a decimal number")
     source = values
     if pa.types.is_floating(values.type):
@@ -233,7 +238,13 @@ def _to_decimal(values: pa.Array, target: pa.DataType) -> Typed:
         source = values.cast(pa.string())
     if pa.types.is_string(source.type):
         source = pc.utf8_ltrim(_matching(source, _NUMBER), "+")
-    return _finish(values, _cast_each(source, lambda part: part.cast(target), target))
+    # One digit more before the point than the target has, for what is rounded up; all others are behind it.
+    wide = pa.decimal256(_WIDEST_DECIMAL, _WIDEST_DECIMAL - (target.precision - target.scale) - 1)
+
+    def cast(part: pa.Array) -> pa.Array:
+        return (pc.round(part.cast(wide), target.scale) if is_rounded else part).cast(target)
+
+    return _finish(values, _cast_each(source, cast, target))
 
 
 def _to_boolean(values: pa.Array, target: pa.DataType) -> Typed:
@@ -310,7 +321,6 @@ def _number_to_timestamp(values: pa.Array, options: TimestampOptions) -> pa.Arra
 _READERS: list[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array, pa.DataType], Typed]]] = [
     (pa.types.is_integer, _to_integer),
     (pa.types.is_floating, _to_double),
-    (pa.types.is_decimal, _to_decimal),
     (pa.types.is_boolean, _to_boolean),
     (pa.types.is_date, _to_date),
 ]

@@ -46,6 +46,8 @@ class Entity:
         user_columns: Text columns that name a person; they land keyed-hashed unless the source keeps them.
         known_attributes: Names that `attributes_json` may hold without being new; None where any name may stand there.
         may_be_empty: Whether a source may rightly have no record of it; its gates then hold without any.
+        is_rounded: Whether decimals beyond those of a column are rounded, half to even, as in quotients that a bill
+            writes out; a record with more decimals is rejected otherwise.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Entity:
     user_columns: tuple[str, ...] = ()
     known_attributes: frozenset[str] | None = None
     may_be_empty: bool = False
+    is_rounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class InputPull:
             is landed anew.
         release: Gives back what identifying or reading the input took, such as a copy of it; whoever lists inputs calls
             it when the next one is asked for.
+        modified_at: When the content was last written, as its file system or object store says; None when it does not.
     """
 
     input_uri: str
@@ -160,6 +164,7 @@ class InputPull:
     batches: Callable[[], Iterator[Batch]]
     reading: str = ""
     release: Callable[[], None] = lambda: None
+    modified_at: datetime | None = None
 
 
 @dataclass(frozen=True)

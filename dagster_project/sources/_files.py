@@ -10,6 +10,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pyarrow as pa
 
 from dagster_project.errors import PermanentSourceError, TransientSourceError
 from dagster_project.sources._connector import (
+    UTC_TIMESTAMP,
     Batch,
     FilePattern,
     FileSourceOptions,
@@ -84,7 +87,14 @@ def _object_input(item: StoredObject, copy: Path, read: Callable[[Path, str], It
             item.copy_to(copy)
         yield from as_file.batches()
 
-    return InputPull(item.url, item.stamp, identify, batches, release=lambda: copy.unlink(missing_ok=True))
+    return InputPull(
+        item.url,
+        item.stamp,
+        identify,
+        batches,
+        release=lambda: copy.unlink(missing_ok=True),
+        modified_at=item.modified_at,
+    )
 
 
 def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[Batch]]) -> InputPull:
@@ -114,7 +124,26 @@ def file_input(path: Path, input_uri: str, read: Callable[[Path, str], Iterator[
             )
             raise TransientSourceError(msg)
 
-    return InputPull(input_uri, _stamp(path), identify, batches)
+    return InputPull(input_uri, _stamp(path), identify, batches, modified_at=_modified_at(path))
+
+
+def dated(pull: InputPull) -> InputPull:
+    """Write into `modified_at` of an input's records when it was written; what is written again is landed anew.
+
+    Which of several deliveries counts is decided by that time, and must not depend on when each was pulled.
+    """
+    written_at = pull.modified_at
+    if written_at is None:
+        return pull
+
+    def batches() -> Iterator[Batch]:
+        for batch in pull.batches():
+            position = batch.records.schema.get_field_index("modified_at")
+            times = pa.repeat(pa.scalar(written_at, UTC_TIMESTAMP), batch.records.num_rows)
+            records = batch.records.set_column(position, batch.records.schema.field(position), times)
+            yield replace(batch, records=records)
+
+    return replace(pull, batches=batches, reading=written_at.isoformat())
 
 
 def sha256_of(path: Path) -> str:
@@ -226,6 +255,13 @@ def _stamp(path: Path) -> str:
     if not _is_settled(status):
         return ""
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def _modified_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ reaches a message.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +16,8 @@ from pydantic import SecretStr
 from dagster_project.errors import PermanentSourceError, TokenledgerError, TransientSourceError
 from dagster_project.sources._connector import ObjectPattern
 
+# What S3, Azure and Google Cloud Storage, and fsspec's other file systems call it.
+_MODIFIED_NAMES = ("LastModified", "last_modified", "updated", "mtime", "modified")
 _ADVICE = "Correct `path`, `storage` or the credentials that the environment gives."
 
 
@@ -27,12 +30,14 @@ class StoredObject:
         stamp: Size and entity tag; empty when the store gives no tag.
         size_bytes: Its size.
         system: The fsspec file system that it is in.
+        modified_at: When it was last written; None when the store does not say.
     """
 
     url: str
     stamp: str
     size_bytes: int
     system: Any
+    modified_at: datetime | None = None
 
     @property
     def suffix(self) -> str:
@@ -78,7 +83,7 @@ def stored_objects(place: ObjectPattern, storage: Mapping[str, Any]) -> list[Sto
         )
         found = system.glob(path, detail=True)
         objects = [
-            StoredObject(system.unstrip_protocol(name), _stamp(info), int(info["size"]), system)
+            StoredObject(system.unstrip_protocol(name), _stamp(info), int(info["size"]), system, _modified_at(info))
             for name, info in sorted(found.items())
             if info["type"] == "file"
         ]
@@ -91,6 +96,15 @@ def stored_objects(place: ObjectPattern, storage: Mapping[str, Any]) -> list[Sto
 def _stamp(info: Mapping[str, Any]) -> str:
     tag = info.get("ETag") or info.get("etag")
     return f"{info['size']}:{tag}" if tag else ""
+
+
+def _modified_at(info: Mapping[str, Any]) -> datetime | None:
+    found = next((info[name] for name in _MODIFIED_NAMES if info.get(name)), None)
+    if isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    if not isinstance(found, datetime):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any option of any store

@@ -35,7 +35,7 @@ from dagster_project.sources._connector import (
     SourceOptions,
     StorageOptions,
 )
-from dagster_project.sources._files import UTF8_MARK, inputs_at, open_bytes, refuse_utf16
+from dagster_project.sources._files import UTF8_MARK, dated, inputs_at, open_bytes, refuse_utf16
 from dagster_project.sources._json import exact, member
 from dagster_project.sources._windows import WHOLE, Window, WindowedSource, day_of, days, window_inputs
 
@@ -45,6 +45,7 @@ BUCKET_COLUMNS = [
     ("bucket_start_at", UTC_TIMESTAMP),
     ("bucket_end_at", UTC_TIMESTAMP),
     ("billing_account_id", pa.string()),
+    ("modified_at", UTC_TIMESTAMP),
 ]
 DIMENSION_COLUMNS = [
     ("model_name", pa.string()),
@@ -219,7 +220,7 @@ class Report:
         """List the files of a report, or its days, as inputs."""
         read = partial(self._read, options)
         if options.path is not None:
-            yield from inputs_at(options.path, options.storage, context, read)
+            yield from map(dated, inputs_at(options.path, options.storage, context, read))
         if options.api is None:
             return
         with self.opened(options.api) as api:

@@ -290,7 +290,7 @@ def typed_batch(
         if mapping.null_words and pa.types.is_string(values.type):
             values = blank_to_null(values, list(mapping.null_words))
         try:
-            typed = to_type(values, item.type, timestamp)
+            typed = to_type(values, item.type, timestamp, is_rounded=entity.is_rounded)
         except TypeError as error:
             msg = (
                 f"Read {input_uri}: column {source!r} has {error} for {item.name}. "

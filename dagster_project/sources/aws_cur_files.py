@@ -180,6 +180,7 @@ LINE_ITEMS = Entity(
     ),
     day_column="line_item_usage_start_date",
     amount_columns=("line_item_unblended_cost", "line_item_net_unblended_cost", "pricing_public_on_demand_cost"),
+    is_rounded=True,
     user_columns=("line_item_iam_principal",),
     known_attributes=frozenset(_OTHERS),
 )

@@ -96,6 +96,7 @@ CHARGES = Entity(
     ),
     day_column="usage_at",
     amount_columns=("cost_in_billing_currency", "payg_cost_in_billing_currency"),
+    is_rounded=True,
     user_columns=("account_owner_id",),
     known_attributes=frozenset(_OTHERS),
 )

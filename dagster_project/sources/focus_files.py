@@ -154,6 +154,7 @@ CHARGES = Entity(
     ),
     day_column="charge_period_start",
     amount_columns=("billed_cost", "effective_cost", "list_cost", "contracted_cost"),
+    is_rounded=True,
 )
 
 

@@ -90,6 +90,7 @@ CHARGES = Entity(
     ),
     day_column="usage_start_time",
     amount_columns=("cost", "cost_at_list"),
+    is_rounded=True,
     known_attributes=frozenset(
         {
             "adjustment_info.id",

@@ -78,6 +78,7 @@ LINES = Entity(
     ),
     day_column="charge_period_start",
     amount_columns=("billed_cost", "effective_cost", "list_cost", "contracted_cost"),
+    is_rounded=True,
 )
 
 _Column = Annotated[str, AfterValidator(known_column(LINES))]
@@ -131,8 +132,9 @@ def _iso_days(values: pa.Array, order: str) -> pa.Array:
 def _plain_amounts(values: pa.Array, mark: str) -> pa.Array:
     """Write amounts without thousands marks and with a point, those in parentheses as negative."""
     thousands = "," if mark == "." else "."
+    # No group begins with a zero: `0,123` has decimals after the wrong mark.
     is_grouped = pc.match_substring_regex(
-        values, rf"^\s*[(+-]?[0-9]{{1,3}}(\{thousands}[0-9]{{3}})+(\{mark}[0-9]*)?\)?\s*$"
+        values, rf"^\s*[(+-]?[1-9][0-9]{{0,2}}(\{thousands}[0-9]{{3}})+(\{mark}[0-9]*)?\)?\s*$"
     )
     plain = pc.if_else(is_grouped, pc.replace_substring(values, thousands, ""), values)
     if mark == ",":

@@ -15,7 +15,14 @@ from dagster_project.gates._specs import NEW_FIELDS
 from dagster_project.gates.checks import check_results, check_spec
 from dagster_project.gates.expectations import Suite, evaluate_suites
 from dagster_project.gates.gate import GateResult, GateRun
-from dagster_project.gates.landings import inputs_read, judge_inputs, judge_sources, sources_known
+from dagster_project.gates.landings import (
+    inputs_read,
+    judge_inputs,
+    judge_lines,
+    judge_sources,
+    lines_conserved,
+    sources_known,
+)
 from dagster_project.gates.raw import SUITES
 from dagster_project.gates.results import record
 from dagster_project.progress import Progress
@@ -49,6 +56,7 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
     suites = [
         suite for suite in SUITES if is_judged and f"raw_{suite.subject}" in {_flat(table) for table in tables.values()}
     ]
+    is_bill = is_judged and connector.feed == "invoices"
     by_subject = {_flat(table): table for table in tables.values()}
 
     @dg.multi_asset(
@@ -68,6 +76,7 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
             *(check_spec(gate, by_subject[f"raw_{suite.subject}"]) for suite in suites for gate in suite.gates),
             *([check_spec(sources_known(connector.kind), first_table)] if is_judged else []),
             *([check_spec(inputs_read(connector.kind), first_table)] if sources else []),
+            *([check_spec(lines_conserved(connector.kind), first_table)] if is_bill else []),
         ],
     )
     def pull(
@@ -102,6 +111,8 @@ def _raw_asset(settings: Settings, connector: Connector, *, is_judged: bool) -> 
             if sources:
                 inputs = {(item.source_name, item.input_uri) for item in outcomes}
                 results.append(judge_inputs(connector.kind, len(inputs), [vars(item) for item in failures], run=run))
+            if is_bill:
+                results.append(judge_lines(con, connector.kind, first_table, run=run))
             record(con, results)
         for entity in connector.entities:
             landed = [item for item in landings if item.entity == entity.name]

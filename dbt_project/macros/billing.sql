@@ -10,7 +10,7 @@
         'billed_cost_in_billing_currency', 'effective_cost_in_billing_currency', 'list_cost_in_billing_currency',
         'contracted_cost_in_billing_currency', 'pricing_quantity_units', 'consumed_quantity_units',
         'billing_period_start_at', 'billing_period_end_at', 'charge_period_start_at', 'charge_period_end_at',
-        'landed_at', 'event_date',
+        'modified_at', 'landed_at', 'event_date',
     ]) }}
 {%- endmacro %}
 
@@ -28,7 +28,7 @@
         'source_name', 'report_line_id', 'provider_name', 'billing_account_id', 'endpoint_type', 'model_name',
         'service_tier', 'region_id', 'project_id', 'api_key_id', 'is_workbench', 'reject_reason', 'input_uri', 'record_index',
         'quantities', 'reported_input_tokens', 'reported_output_tokens', 'request_count', 'bucket_start_at',
-        'bucket_end_at', 'landed_at', 'event_date',
+        'bucket_end_at', 'modified_at', 'landed_at', 'event_date',
     ]) }}
 {%- endmacro %}
 
@@ -39,6 +39,11 @@
             '*',
             '%'
         )
+{%- endmacro %}
+
+{#- The UTC day that begins nearest to an instant: a period of another time zone begins some hours off midnight UTC. -#}
+{% macro nearest_date(instant) -%}
+    cast({{ instant }} + interval '12' hour as date)
 {%- endmacro %}
 
 {#- When each rate of exchange holds: until the currency's next one. -#}
@@ -135,6 +140,7 @@
         'restated_period_type': 'restated_period',
         'input_uri': 'input_uri',
         'record_index': 'record_index',
+        'modified_at': 'modified_at',
         'landed_at': 'landed_at',
         'event_date': 'event_date',
     } -%}

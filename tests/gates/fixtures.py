@@ -53,12 +53,14 @@ _RATE = f"""
 """
 
 _DELIVERED = """
-    'run-1' as delivery_id, 'billing_period' as restated_period, cast(null as varchar) as attributes_json
+    'run-1' as delivery_id, 'billing_period' as restated_period, cast(null as varchar) as attributes_json,
+    timestamptz '2026-07-02 00:00:00+00' as modified_at
 """
 
 COST_REPORT_KINDS = ("openai_costs", "anthropic_costs")
 _BUCKET = f"""
-    {_AT} as bucket_start_at, {_AT} + interval 1 hour as bucket_end_at, 'acct' as billing_account_id
+    {_AT} as bucket_start_at, {_AT} + interval 1 hour as bucket_end_at, 'acct' as billing_account_id,
+    cast(null as timestamptz) as modified_at
 """
 _COSTS = f"""
     {_LANDED}, {_DAY}, {_BUCKET}, 'gpt-4.1, input' as line_name, 'USD' as currency,

@@ -9,7 +9,13 @@ import orjson
 import pytest
 
 from dagster_project.gates.gate import GateResult, GateRun
-from dagster_project.gates.landings import inputs_read, judge_inputs, judge_sources, sources_known
+from dagster_project.gates.landings import (
+    inputs_read,
+    judge_inputs,
+    judge_lines,
+    judge_sources,
+    sources_known,
+)
 from dagster_project.warehouse.raw import LANDINGS_DDL
 
 RUN = GateRun(run_id="run-1", checked_at=datetime(2026, 7, 3, tzinfo=UTC))
@@ -84,3 +90,24 @@ def test_gate_warns_of_an_input_that_could_not_be_read_and_says_what_stays():
 def test_gate_of_inputs_fails_when_none_was_looked_at():
     assert not judge_inputs("litellm_prices", 0, [], run=RUN).is_passed
     assert inputs_read("litellm_prices").severity == "warn"
+
+
+@pytest.mark.parametrize(("reason_code", "lost_count"), [("value_unparsable", 1), ("bucket_repeated", 0)])
+def test_gate_warns_of_a_line_that_was_rejected_and_says_where_it_stands(
+    con: duckdb.DuckDBPyConnection, reason_code: str, lost_count: int
+):
+    con.execute("update ops.landings set rows_read_count = 4 where source_name = 'gateway'")
+    con.execute("create schema raw")
+    con.execute(
+        "create table raw.raw_bill__lines_rejected as select 'gateway' as source_name, 'a.csv' as input_uri, "
+        "cast(2 as bigint) as record_index, ? as reason_code, 'cost: no number' as reason, 'alice' as raw_text",
+        [reason_code],
+    )
+    result = judge_lines(con, "table_files", "raw_bill__lines", run=RUN)
+    assert (result.gate_name, result.severity) == ("raw__table_files_lines_conserved", "warn")
+    # Four rows of each of the gateway's two inputs were read.
+    assert (result.is_passed, result.evaluated_count, result.violation_count) == (lost_count == 0, 8, lost_count)
+    assert [(row["input_uri"], row["record_index"], row["reason"]) for row in _sample(result)] == [
+        ("a.csv", 2, "cost: no number")
+    ][:lost_count]
+    assert "alice" not in result.sample_json

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 TUESDAY = date(2026, 3, 3)
 CALL_ID = f"{TUESDAY}-10-0"
-# Exports of bills have names without an order; there the one that landed last counts.
+# Exports of bills have names without an order; there the one that was written last counts.
 OF_BILLS = {
     "marts.fct_invoice_lines",
     "marts.fct_period_charges",

@@ -2,8 +2,9 @@
 
 import csv
 import gzip
+import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,45 @@ def test_a_folder_with_an_unreadable_part_keeps_its_former_landing(tmp_path: Pat
     assert current.rows_landed == 3
 
 
+def _run(folder: Path, name: str, written_at: datetime, parts: int = 1) -> None:
+    """Write a run of an export whose newest part is of an instant, and the others of an hour before."""
+    _export(folder / name, parts)
+    for number, path in enumerate(sorted((folder / name).iterdir()), start=1):
+        at = (written_at - timedelta(hours=number < parts)).timestamp()
+        os.utime(path, (at, at))
+
+
+def _written_at(pulled: Pulled) -> dict[str, datetime]:
+    """When each run that counts was written, by its name."""
+    landings = pulled.zone.current("aws_cur_files")
+    rows = [pq.read_table(file.path, partitioning=None).to_pylist()[0] for item in landings for file in item.files]
+    return {row["delivery_id"].rpartition("/")[2]: row["modified_at"] for row in rows}
+
+
+@pytest.mark.parametrize("order", [("f3a1", "0b77"), ("0b77", "f3a1")])
+def test_a_run_says_when_it_was_written_whenever_it_was_pulled(tmp_path: Path, order: tuple[str, str]):
+    folder = tmp_path / "export"
+    runs = {"f3a1": datetime(2026, 7, 15, 6, tzinfo=UTC), "0b77": datetime(2026, 7, 31, 6, tzinfo=UTC)}
+    options = {"path": str(folder / "*" / "*.csv")}
+    for day, name in enumerate(order, start=1):
+        _run(folder, name, runs[name], parts=2)
+        pulled = pull(tmp_path, "aws_cur_files", now=datetime(2026, 8, day, tzinfo=UTC), **options)
+    assert _written_at(pulled) == runs
+    # With another option both are landed anew at one instant, and all at once they are landed from nothing.
+    at_once = datetime(2026, 8, 3, tzinfo=UTC)
+    again = pull(tmp_path, "aws_cur_files", now=at_once, null_words=("-",), **options)
+    assert {item.landed_at for item in again.zone.current("aws_cur_files")} == {at_once}
+    assert _written_at(again) == runs
+    assert _written_at(pull(tmp_path / "nothing", "aws_cur_files", now=at_once, **options)) == runs
+
+
+def test_a_run_that_is_written_again_with_the_same_content_is_of_its_last_time(tmp_path: Path):
+    folder, options = tmp_path / "export", {"path": str(tmp_path / "export" / "*" / "*.csv")}
+    for written_at in (datetime(2026, 7, 15, tzinfo=UTC), datetime(2026, 7, 16, tzinfo=UTC)):
+        _run(folder, "run-1", written_at)
+        assert _written_at(pull(tmp_path, "aws_cur_files", **options)) == {"run-1": written_at}
+
+
 @pytest.fixture
 def stored() -> Iterator[tuple[Any, dict[str, Any]]]:
     """A client of a real S3 server with a bucket `bills`, and what a source needs to reach it."""
@@ -183,6 +223,8 @@ def test_an_export_in_a_bucket_is_one_input_whose_copies_do_not_stay(
     assert first.landing.input_uri == "s3://bills/cur/data/BILLING_PERIOD=2026-07"
     assert (first.landing.rows_read, first.landing.rows_landed) == (10, 6)
     assert list(first.zone.fetched_dir.iterdir()) == []
+    listed = client.list_objects_v2(Bucket="bills")["Contents"]
+    assert {row["modified_at"] for row in first.rows()} == {max(item["LastModified"] for item in listed)}
     client.delete_object(Bucket="bills", Key=key)
     second = pull(tmp_path, "aws_cur_files", **options)
     assert (second.landing.rows_landed, second.landing.supersedes) == (3, first.landing.landing_id)
@@ -294,6 +336,33 @@ def test_gcp_billing_files_number_credits_on_over_batches(tmp_path: Path, monkey
     pulled = pull(tmp_path, "gcp_billing_files", path=str(GCP))
     assert [row["record_index"] for row in pulled.rows()] == [0, 1, 2, 4, 5]
     assert pulled.reasons() == {3: "json_broken", 6: "value_missing", 7: "value_missing"}
+
+
+def test_gcp_billing_files_round_what_has_more_decimals_than_a_column(tmp_path: Path):
+    charge = orjson.loads(GCP.read_bytes().splitlines()[0])
+    charge |= {
+        "cost": 300.0,
+        "credits": [{"name": "x", "amount": -0.00012345678901234567}],
+        "usage": {**charge["usage"], "amount": 12.0, "amount_in_pricing_units": 12 / 3600 / 1000},
+    }
+    path = _written(tmp_path / "202607" / "0.json", orjson.dumps(charge))
+    pulled = pull(tmp_path, "gcp_billing_files", path=str(path))
+    # 12 / 3,600,000 is 3.3333333333333333e-06 as a double.
+    assert [(row["cost"], row["usage_amount_in_pricing_units"]) for row in pulled.rows()] == [
+        (Decimal(300), Decimal("0.000003333333333333")),
+        (Decimal("-0.000123456789012346"), None),
+    ]
+    assert pulled.rejects() == []
+
+
+def test_aws_cur_files_round_doubles_of_parquet(tmp_path: Path):
+    with CUR.open(encoding="utf-8", newline="") as stream:
+        line = next(csv.DictReader(stream))
+    path = tmp_path / "data" / "a.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.Table.from_pylist([{**line, "line_item_unblended_cost": 1.3888888888888889e-05}]), path)
+    pulled = pull(tmp_path, "aws_cur_files", path=str(path))
+    assert [row["line_item_unblended_cost"] for row in pulled.rows()] == [Decimal("0.000013888888888889")]
 
 
 @pytest.mark.parametrize("change", [{"usage_start_time": 1782864000}, {"cost": True}, {"usage": {"amount": "many"}}])

@@ -59,6 +59,29 @@ def test_columns_decimals_come_exactly_from_text(value: str, expected: object):
     assert _read(pa.array([value]), AMOUNT) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        # A cost of 50 EUR over 3.6 million seconds as GCP writes it, and .NET's 28 decimals.
+        ("1.3888888888888889E-5", Decimal("0.000013888888888889")),
+        ("0.0000133333333333333333333333", Decimal("0.000013333333333333")),
+        ("-1e-30", Decimal(0)),
+        # Half to even at the 18th decimal.
+        ("0.0000000000000000005", Decimal(0)),
+        ("0.0000000000000000015", Decimal("2E-18")),
+        ("0.1", Decimal("0.1")),
+        ("99999999999999999999.9999999999999999985", Decimal("99999999999999999999.999999999999999998")),
+        ("123456789012345678901", BAD),
+        ("1,5", BAD),
+        ("", None),
+    ],
+)
+def test_columns_decimals_are_rounded_where_that_is_asked_for(value: str, expected: object):
+    typed = to_type(pa.array(["1", value]), AMOUNT, TimestampOptions(), is_rounded=True)
+    assert typed.values.to_pylist() == [Decimal(1), None if expected is BAD else expected]
+    assert (typed.is_bad is not None) == (expected is BAD)
+
+
 def test_columns_decimals_of_doubles_are_their_shortest_text():
     values = pa.array([0.1, 1e-7, 20.0, 123456789.125, float("nan"), None])
     expected = [Decimal("0.1"), Decimal("0.0000001"), Decimal(20), Decimal("123456789.125"), None, None]

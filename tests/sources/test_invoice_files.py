@@ -91,6 +91,34 @@ def test_invoice_files_read_days_with_the_month_first(tmp_path: Path, written: s
 
 
 @pytest.mark.parametrize(
+    ("mark", "written", "read"),
+    [
+        (".", "0,123", None),
+        (".", "-0,005", None),
+        (".", "1,234", Decimal(1234)),
+        (".", "0.123", Decimal("0.123")),
+        (",", "0.123", None),
+        (",", "(0.123)", None),
+        (",", "1.234", Decimal(1234)),
+        (",", "0,123", Decimal("0.123")),
+    ],
+)
+def test_invoice_files_take_no_decimals_for_thousands(tmp_path: Path, mark: str, written: str, read: Decimal | None):
+    (tmp_path / "bill.csv").write_text(f"day;usd\n2026-07-01;{written}\n")
+    pulled = pull(
+        tmp_path,
+        "invoice_files",
+        path=str(tmp_path / "bill.csv"),
+        delimiter=";",
+        decimal_mark=mark,
+        columns={"charge_period_start": "day", "billed_cost": "usd"},
+        constants={"provider_name": "x", "billing_account_id": "y", "billing_currency": "USD"},
+    )
+    assert [row["billed_cost"] for row in pulled.rows()] == ([] if read is None else [read])
+    assert pulled.reasons() == ({0: "value_unparsable"} if read is None else {})
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"constants": {"provider_name": "x", "billing_account_id": "y"}}, "billing_currency: map a column"),

@@ -1,6 +1,7 @@
 """Providers' cost and usage reports: exact amounts, counts as reported, one reject per result that cannot be read."""
 
 import json
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_openai_costs_are_dollars_as_they_are_written(tmp_path: Path):
     }
     assert (rows[2]["quantity"], rows[2]["quantity_unit"]) == (Decimal(35), "1000_tokens")
     assert json.loads(rows[2]["attributes_json"]) == {"api_source": "agents_api"}
+
+
+def test_reports_in_files_say_when_they_were_written(tmp_path: Path):
+    path = tmp_path / "costs.json"
+    path.write_text(_cost_page("1"), encoding="utf-8")
+    written_at = datetime(2026, 7, 5, tzinfo=UTC)
+    os.utime(path, (written_at.timestamp(),) * 2)
+    [row] = pull(tmp_path, "openai_costs", path=str(path), billing_account_id=ACCOUNT).rows()
+    assert row["modified_at"] == written_at
 
 
 def test_openai_costs_rejects_result_by_result_with_reasons(tmp_path: Path):

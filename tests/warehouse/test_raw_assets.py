@@ -93,6 +93,30 @@ def test_a_field_that_the_format_did_not_have_is_shown_and_warns(tmp_path: Path)
     assert shown == [([], True), (["colour"], False)]
 
 
+def test_a_line_of_a_bill_that_is_rejected_warns(tmp_path: Path):
+    config = tmp_path / "tokenledger.yaml"
+    config.write_text(
+        "organization: Mill\nstart_date: 2026-07-01\nsources:\n"
+        "  - name: bill\n    kind: invoice_files\n    path: bill.csv\n"
+        "    columns: {charge_period_start: day, billed_cost: usd}\n"
+        "    constants: {provider_name: mill, billing_account_id: a, billing_currency: USD}\n",
+        encoding="utf-8",
+    )
+    settings = load_settings(config_path=config, state_dir=tmp_path / "state", environ={})
+    gate, shown = "raw__invoice_files_lines_conserved", []
+    for usd in ("0.0000138888888888888889", "12,5"):
+        (tmp_path / "bill.csv").write_text(f'day,usd\n2026-07-01,"{usd}"\n2026-07-02,1\n', encoding="utf-8")
+        result = _pull(settings)
+        assert result.success
+        shown.append(_checks(result)[gate])
+    assert shown == [True, False]
+    with duckdb.connect(str(settings.warehouse_path), read_only=True) as con:
+        [(sample,)] = con.execute(
+            "select sample_json from ops.gate_results where gate_name = ? and not is_passed", [gate]
+        ).fetchall()
+    assert "billed_cost: 'usd' is not a decimal number" in sample
+
+
 def test_a_source_that_fails_fails_alone(tmp_path: Path):
     def refuse(_: Call) -> Answer:
         return reply({"error": {"message": "invalid key"}}, 401)

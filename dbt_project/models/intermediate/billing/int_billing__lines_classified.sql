@@ -16,11 +16,14 @@ tags as (
     select * from {{ ref('int_billing__tags_resolved') }}
 ),
 
+-- What was written last counts, whenever it was pulled; what an interface was asked for was written when it landed.
 named as (
     select
         charges.*,
         coalesce(provider_aliases.provider_name, lower(charges.provider_name)) as canonical_provider_name,
-        max(charges.landed_at) over (partition by charges.source_name, charges.delivery_id) as delivered_at
+        max(coalesce(charges.modified_at, charges.landed_at)) over (
+            partition by charges.source_name, charges.delivery_id
+        ) as delivered_at
     from charges
     left join provider_aliases
         on lower(charges.provider_name) = provider_aliases.reported_provider_name
@@ -151,6 +154,7 @@ final as (
         driven.billing_period_end_at,
         driven.charge_period_start_at,
         driven.charge_period_end_at,
+        driven.modified_at,
         driven.landed_at,
         driven.event_date,
         driven.canonical_provider_name,

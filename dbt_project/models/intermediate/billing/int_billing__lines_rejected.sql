@@ -25,6 +25,7 @@ final as (
         billing_period_start_at,
         charge_period_start_at,
         charge_period_end_at,
+        modified_at,
         landed_at
     from lines
     where reject_reason is not null

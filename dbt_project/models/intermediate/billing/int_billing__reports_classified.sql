@@ -5,7 +5,7 @@ results as (
         *,
         date_trunc('day', bucket_start_at) as day_at,
         {{ microseconds_between('bucket_start_at', 'bucket_end_at') }} as width_us,
-        max(landed_at) over (partition by source_name, input_uri) as delivered_at
+        max(coalesce(modified_at, landed_at)) over (partition by source_name, input_uri) as delivered_at
     from {{ ref('int_billing__reports_delivered') }}
 ),
 

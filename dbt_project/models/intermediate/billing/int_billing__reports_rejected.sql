@@ -15,6 +15,7 @@ final as (
         reported_output_tokens,
         bucket_start_at,
         bucket_end_at,
+        modified_at,
         landed_at,
         event_date
     from {{ ref('int_billing__reports_classified') }}

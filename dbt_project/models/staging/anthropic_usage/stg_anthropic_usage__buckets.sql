@@ -46,6 +46,7 @@ final as (
         cast(null as bigint) as request_count,
         bucket_start_at,
         bucket_end_at,
+        modified_at,
         landed_at,
         event_date
     from source

@@ -77,6 +77,7 @@ final as (
         billing_period_end as billing_period_end_at,
         charge_period_start as charge_period_start_at,
         charge_period_end as charge_period_end_at,
+        modified_at,
         landed_at,
         event_date
     from described

@@ -84,6 +84,7 @@ final as (
         coalesce(num_model_requests, num_requests) as request_count,
         bucket_start_at,
         bucket_end_at,
+        modified_at,
         landed_at,
         event_date
     from parted
