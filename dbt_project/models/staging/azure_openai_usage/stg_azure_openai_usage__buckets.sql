@@ -36,6 +36,7 @@ final as (
         request_count,
         bucket_start_at,
         bucket_end_at,
+        modified_at,
         landed_at,
         event_date
     from source
