@@ -32,8 +32,9 @@ CHECKS = (
     ("ruff", "format", "--check"),
     ("mypy",),
     ("sqlfluff", "lint", "--disable-progress-bar", "--processes", "2", "dbt_project/models", "sql"),
-    # Two workers, as many as the smallest machine has cores; a module's tests share the companies that it builds.
-    ("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"),
+    # One worker more than the smallest machine has cores, for tests wait for servers and disks; a module's tests share
+    # the companies that it builds.
+    ("pytest", "-n", "3", "--dist", "loadscope", "--no-loadscope-reorder"),
 )
 
 _PYTHON = (3, 11)
