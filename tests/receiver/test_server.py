@@ -321,11 +321,12 @@ def test_a_token_is_asked_for(tmp_path: Path):
 
 def test_exports_beyond_the_budget_are_sent_away_and_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The disk stands still: of a budget of 100 kB some 30 kB are held, so that the SDK's 90 kB wait for room."""
-    release = threading.Event()
+    held, release = threading.Event(), threading.Event()
     with receiving(tmp_path / "spool", max_request_bytes=100_000, max_pending_bytes=100_000) as live:
         append = live.spool.append
 
         def slow(frames: list[bytes]) -> None:
+            held.set()
             release.wait(30)
             append(frames)
 
@@ -333,8 +334,7 @@ def test_exports_beyond_the_budget_are_sent_away_and_come_again(tmp_path: Path, 
         body = _export(1, **{"server.address": os.urandom(30_000).hex()})
         first = threading.Thread(target=live.post, args=(body,))
         first.start()
-        while live.post(b" " * 90_000).status_code != 503:
-            time.sleep(0.01)
+        assert held.wait(30)
         answer = live.post(b" " * 90_000)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         threading.Timer(0.5, release.set).start()
@@ -533,8 +533,9 @@ def test_what_was_confirmed_survives_a_kill(tmp_path: Path):
 
     sender = threading.Thread(target=send)
     sender.start()
-    while len(confirmed) < 20:
+    while len(confirmed) < 20 and sender.is_alive():
         time.sleep(0.01)
+    assert len(confirmed) >= 20
     killed.send_signal(signal.SIGKILL)
     killed.wait(30)
     sender.join()
