@@ -201,6 +201,7 @@ def _sources(
     connectors = discover()
     options: list[SourceOptions] = []
     lines: dict[str, int] = {}
+    subjects: dict[tuple[str, str], str] = {}
     for position, entry in enumerate(entries):
         where: _Path = ("sources", position)
         for key in ("name", "kind"):
@@ -214,6 +215,12 @@ def _sources(
             problem = f"duplicate source name, first used on line {lines[source.name]}; names must differ"
             yaml_file.fail((*where, "name"), "name", problem)
         lines[source.name] = yaml_file.line((*where, "name"))
+        subject = source.sole_subject
+        if subject is not None:
+            other = subjects.setdefault((kind, subject), source.name)
+            if other != source.name:
+                problem = f"{kind} {other!r} asks for {subject} too, which would count twice; keep one of the two"
+                yaml_file.fail((*where, "name"), "name", problem)
         options.append(source)
     return tuple(options)
 

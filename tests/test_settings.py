@@ -83,6 +83,32 @@ def test_settings_former_source_that_cannot_be_is_refused(tmp_path: Path, change
     assert _error(tmp_path, GOOD + FORMER.replace(*change)).startswith(message)
 
 
+@pytest.mark.parametrize(("account", "is_refused"), [("a", True), ("b", False)])
+def test_costs_of_an_account_are_asked_for_once(tmp_path: Path, account: str, is_refused: bool):
+    """Anthropic's cost report and its analytics cost report have the same costs."""
+    text = f"""organization: A
+start_date: 2026-07-01
+sources:
+  - name: costs
+    kind: anthropic_costs
+    billing_account_id: a
+    api: {{key: "${{KEY}}", start_date: 2026-07-01}}
+  - name: analytics
+    kind: anthropic_costs
+    billing_account_id: {account}
+    api: {{report: analytics, key: "${{KEY}}", start_date: 2026-07-01}}
+"""
+    path = _write(tmp_path, text)
+    if not is_refused:
+        settings = load_settings(config_path=path, state_dir=tmp_path / "state", environ={"KEY": "k"})
+        assert [source.name for source in settings.sources] == ["costs", "analytics"]
+        return
+    with pytest.raises(
+        ConfigurationError, match="8: key 'name': anthropic_costs 'costs' asks for the costs of account"
+    ):
+        load_settings(config_path=path, state_dir=tmp_path / "state", environ={"KEY": "k"})
+
+
 def test_settings_reads_the_company_and_its_sources(tmp_path: Path):
     settings = load_settings(config_path=_write(tmp_path, GOOD), state_dir=tmp_path / "state", environ={})
     assert (settings.organization, settings.start_date) == ("NovaSpark", date(2026, 7, 1))

@@ -31,7 +31,7 @@ _MOST_PARTS = 262_144
 # Messages in a span or a resource that is longer than a line, and values in an export of JSON.
 _MOST_MESSAGES = 262_144
 _MOST_VALUES = 2_000_000
-_SPAN_MEMBERS = ("traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano", "status")
+_SPAN_MEMBERS = ("traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano", "endTimeUnixNano")
 
 
 class RefusedExportError(Exception):
@@ -194,6 +194,7 @@ def _of_json(content: bytes, kept: _Kept) -> Iterator[_Piece]:
                 part = [
                     {
                         **{name: span[name] for name in _SPAN_MEMBERS if name in span},
+                        "status": without_content(span.get("status") or {}),
                         "attributes": kept(span.get("attributes") or []),
                     }
                     for span in spans[first : first + _LINE_SPANS]
@@ -373,7 +374,7 @@ def _span(span: Any, kept: _Kept) -> dict[str, Any]:  # noqa: ANN401 - generated
         "startTimeUnixNano": str(span.start_time_unix_nano),
         "endTimeUnixNano": str(span.end_time_unix_nano),
         "attributes": kept(_attributes(span.attributes)),
-        "status": {"code": span.status.code, "message": span.status.message},
+        "status": {"code": span.status.code},
     }
 
 

@@ -418,6 +418,11 @@ class SourceOptions(BaseModel):
     on_drift: Literal["reject", "stop"] = "reject"
     keep_user_ids: bool = False
 
+    @property
+    def sole_subject(self) -> str | None:
+        """What would count twice if another source of the kind read it too, in words; None for nothing."""
+        return None
+
     def reading_sha256(self) -> str:
         """Hash what decides how content is read, so that a changed option lands the same input anew.
 

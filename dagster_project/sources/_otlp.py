@@ -47,7 +47,7 @@ _CONTENT_PREFIXES = (
     "gcp.vertex.agent.llm_response", "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.tool_response",
     "llm.completions", "llm.request.functions", "traceloop.prompt.template", "request_data", "response_data",
     "metadata.mcp_tool_call_metadata", "metadata.vector_store_request_metadata", "metadata.requester_metadata",
-    "metadata.requester_custom_headers",
+    "metadata.requester_custom_headers", "error.message", "exception.message", "exception.stacktrace",
 )  # fmt: skip
 _CONTENT_NAMES = frozenset({"messages", "prompt", "completion", "input", "output", "question", "answer"})
 _NOT_CONTENT = frozenset({"gen_ai.prompt.name", "gen_ai.prompt.version"})

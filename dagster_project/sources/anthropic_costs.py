@@ -97,6 +97,11 @@ class AnthropicCostsOptions(ReportOptions):
 
     api: AnthropicCostsApi | None = None
 
+    @property
+    def sole_subject(self) -> str | None:
+        """The costs of the account: both reports have them."""
+        return f"the costs of account {self.billing_account_id}" if self.api else None
+
 
 def _bucket(item: object) -> object:
     """Give the bucket that an item is: a row of the analytics report is a bucket with one result."""

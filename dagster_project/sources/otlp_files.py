@@ -146,7 +146,6 @@ _SPAN_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("start_at", UTC_TIMESTAMP),
     ("end_at", UTC_TIMESTAMP),
     ("status_code", pa.int32()),
-    ("status_message", pa.string()),
     ("service_name", pa.string()),
     ("scope_name", pa.string()),
 ]
@@ -460,7 +459,7 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
         code = "value_missing"
         raise _BadSpanError(code, "traceId or spanId is missing")
     status = span.get("status") or {}
-    row[:9] = (
+    row[:8] = (
         span["traceId"],
         span["spanId"],
         span.get("parentSpanId") or None,
@@ -469,7 +468,6 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
         _instant_us(span.get("startTimeUnixNano"), "startTimeUnixNano"),
         _instant_us(span["endTimeUnixNano"], "endTimeUnixNano") if span.get("endTimeUnixNano") else None,
         _enum(status.get("code"), _STATUS_NAMES, "status.code"),
-        status.get("message") or None,
     )
     for place, first, last in _CHOICES:
         for value in row[first : last + 1]:
@@ -483,6 +481,10 @@ def _row(span: dict[str, Any], template: list[Any], resource: dict[str, Any]) ->
     return tuple(row)
 
 
+# Members of a span; a status's message is often an answer of the provider, which repeats what was asked.
+_FREE_TEXTS = frozenset({"events", "links", "message"})
+
+
 def without_content(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - JSON
     """Leave prompts, completions, users, events, long texts and what is nested too deep out of JSON of any shape."""
     if depth > _DEEPEST:
@@ -491,7 +493,7 @@ def without_content(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - JSON
         return {
             name: without_content(item, depth + 1)
             for name, item in value.items()
-            if name not in ("events", "links") and not _is_private(name)
+            if name not in _FREE_TEXTS and not _is_private(name)
         }
     if isinstance(value, list):
         return [without_content(item, depth + 1) for item in value if not _is_left_out(item)]
@@ -650,5 +652,5 @@ def _check(options: OtlpFilesOptions, _: PullContext) -> str | None:
 
 
 connector = Connector(
-    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=4, check=_check
+    kind="otlp_files", feed="usage", entities=(SPANS,), options=OtlpFilesOptions, read=_read, version=5, check=_check
 )

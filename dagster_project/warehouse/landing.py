@@ -102,6 +102,7 @@ class Landing:
     `rows_read = rows_landed + rows_rejected` always holds. `tokens_in` and `tokens_out` are the sums of the
     entity's token columns as reported (None when it has none); `amounts` are exact decimal sums as text, by
     column. A landing that `is_withdrawal` has no records: from `landed_at` on, what it supersedes does not count.
+    `columns_sha256` is the entity's `columns_sha256` when it was landed; empty where that is not known.
     """
 
     landing_id: str
@@ -127,6 +128,7 @@ class Landing:
     amounts: dict[str, str]
     supersedes: str | None
     is_withdrawal: bool = False
+    columns_sha256: str = ""
 
     @property
     def event_dates(self) -> frozenset[date]:
@@ -153,6 +155,12 @@ class SourceFailure:
     is_transient: bool
     message: str
     last_good_at: datetime | None = None
+
+
+def columns_sha256(entity: Entity) -> str:
+    """Hash the columns of an entity's landing files, of those of its rejects too."""
+    parts = [str(schema) for schema in (LANDING_COLUMNS, entity.schema, REJECT_SCHEMA)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class LandingZone:
@@ -442,6 +450,7 @@ class LandingZone:
                 tokens_out=written.tokens_out,
                 amounts=written.amounts,
                 supersedes=supersedes,
+                columns_sha256=columns_sha256(entity),
             )
             manifest.write(landing)
         return landing

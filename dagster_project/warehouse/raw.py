@@ -1,7 +1,8 @@
 """Landing files as tables of the warehouse: one view per entity, one for its rejects, and the manifest.
 
 A raw view names exactly the files that the manifest says are current, so a landing file that no manifest names
-is never read. An entity that has landed nothing yet is a typed empty view: staging always finds its columns.
+is never read. An entity that has landed nothing yet is a typed empty view: staging always finds its columns. A column
+that a connector has learnt since a file was landed is null in that file's rows.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from dagster_project.sources._connector import Connector, Entity
-from dagster_project.warehouse.landing import LANDING_COLUMNS, REJECT_SCHEMA, Landing, LandingZone
+from dagster_project.warehouse.landing import LANDING_COLUMNS, REJECT_SCHEMA, Landing, LandingZone, columns_sha256
 
 HISTORY_SUFFIX = "_history"
 
@@ -57,15 +58,13 @@ def refresh_views(con: duckdb.DuckDBPyConnection, zone: LandingZone, connectors:
             columns = [*LANDING_COLUMNS, *entity.schema]
             if entity.day_column is not None:
                 columns.append(pa.field("event_date", pa.date32()))
-            _view(con, raw_table(connector, entity), columns, zone.file_paths(connector.kind, entity.name))
-            _view(
-                con,
-                f"{raw_table(connector, entity)}_rejected",
-                list(REJECT_SCHEMA),
-                zone.reject_paths(connector.kind, entity.name),
-            )
+            paths = zone.file_paths(connector.kind, entity.name)
+            records = _records(columns, paths, of_one_shape=_have_one_shape(zone.current(connector.kind), entity))
+            _view(con, raw_table(connector, entity), records)
+            rejects = _records(list(REJECT_SCHEMA), zone.reject_paths(connector.kind, entity.name))
+            _view(con, f"{raw_table(connector, entity)}_rejected", rejects)
             if connector.feed == "rates":
-                _history_view(con, history_table(connector, entity), columns, _superseded(zone, connector.kind, entity))
+                _view(con, history_table(connector, entity), _history(columns, zone.all(connector.kind), entity))
 
 
 def record_landings(con: duckdb.DuckDBPyConnection, landings: Iterable[Landing]) -> None:
@@ -122,24 +121,47 @@ def record_landings(con: duckdb.DuckDBPyConnection, landings: Iterable[Landing])
         con.unregister("file_rows")
 
 
-def _view(con: duckdb.DuckDBPyConnection, name: str, columns: list[pa.Field], paths: Iterable[object]) -> None:
-    names = ", ".join(f'"{field.name}"' for field in columns)
-    files = ", ".join(_quoted(str(path)) for path in paths)
-    if files:
-        # Hive partitioning gives event_date its value and lets a window of days skip the other files.
-        body = f"select {names} from read_parquet([{files}], hive_partitioning = true)"
-    else:
-        typed = ", ".join(f'cast(null as {_sql_type(field.type)}) as "{field.name}"' for field in columns)
-        body = f"select {typed} where false"
+def _view(con: duckdb.DuckDBPyConnection, name: str, body: str) -> None:
     con.execute(f"create or replace view raw.{name} as {body}")
 
 
-def _superseded(zone: LandingZone, kind: str, entity: Entity) -> dict[str, datetime | None]:
-    """Give every file that an entity ever landed, by its path, and when the last of its landings ceased to count.
+def _have_one_shape(landings: Iterable[Landing], entity: Entity) -> bool:
+    """Say whether an entity's landings all have the columns that it has now."""
+    expected = columns_sha256(entity)
+    return all(item.columns_sha256 == expected for item in landings if item.entity == entity.name)
 
-    Content that comes back within the instant in which it was superseded is landed in the same file again.
+
+def _records(columns: list[pa.Field], paths: Iterable[object], *, of_one_shape: bool = True, options: str = "") -> str:
+    """Select columns of landing files.
+
+    Args:
+        columns: What to select.
+        paths: The files.
+        of_one_shape: Whether every file has the columns; where that is not sure, DuckDB looks into each file first.
+        options: Further options of DuckDB's reader.
     """
-    landings = [item for item in zone.all(kind) if item.entity == entity.name]
+    nothing = ", ".join(f'cast(null as {_sql_type(field.type)}) as "{field.name}"' for field in columns)
+    empty = f"select {nothing} where false"
+    files = ", ".join(_quoted(str(path)) for path in paths)
+    if not files:
+        return empty
+    # Hive partitioning gives event_date its value and lets a window of days skip the other files.
+    options = f"hive_partitioning = true{options}"
+    if of_one_shape:
+        names = ", ".join(f'"{field.name}"' for field in columns)
+        return f"select {names} from read_parquet([{files}], {options})"
+    found = f"select * from read_parquet([{files}], {options}, union_by_name = true)"
+    typed = ", ".join(f'cast("{field.name}" as {_sql_type(field.type)}) as "{field.name}"' for field in columns)
+    return f"select {typed} from ({found} union all by name {empty})"
+
+
+def _history(columns: list[pa.Field], landings: list[Landing], entity: Entity) -> str:
+    """Select everything that an entity ever landed, and when it ceased to count.
+
+    Content that comes back within the instant in which it was superseded is landed in the same file again: the file
+    counts until the last of its landings ceases to.
+    """
+    landings = [item for item in landings if item.entity == entity.name]
     ends = {item.supersedes: item.landed_at for item in landings if item.supersedes}
     found: dict[str, datetime | None] = {}
     for item in landings:
@@ -147,30 +169,23 @@ def _superseded(zone: LandingZone, kind: str, entity: Entity) -> dict[str, datet
         for file in item.files:
             known = found.get(str(file.path), end)
             found[str(file.path)] = max(end, known) if end and known else None
-    return found
-
-
-def _history_view(
-    con: duckdb.DuckDBPyConnection, name: str, columns: list[pa.Field], files: dict[str, datetime | None]
-) -> None:
-    if not files:
-        _view(con, name, [*columns, pa.field("superseded_at", pa.timestamp("us", tz="UTC"))], [])
-        return
+    if not found:
+        return _records([*columns, pa.field("superseded_at", pa.timestamp("us", tz="UTC"))], [])
+    path = pa.field("landing_path", pa.string())
+    records = _records(
+        [*columns, path], found, of_one_shape=_have_one_shape(landings, entity), options=f", filename = '{path.name}'"
+    )
+    values = ", ".join(
+        f"({_quoted(name)}, cast({'null' if end is None else _quoted(end.isoformat())} as timestamptz))"
+        for name, end in found.items()
+    )
     names = ", ".join(f'records."{field.name}"' for field in columns)
-    paths = ", ".join(_quoted(path) for path in files)
-    ends = ", ".join(
-        f"({_quoted(path)}, cast({'null' if end is None else _quoted(end.isoformat())} as timestamptz))"
-        for path, end in files.items()
-    )
-    con.execute(
-        f"""
-        create or replace view raw.{name} as
+    return f"""
         select {names}, landings.superseded_at
-        from read_parquet([{paths}], hive_partitioning = true, filename = 'landing_path') as records
-        inner join (values {ends}) as landings (landing_path, superseded_at)
+        from ({records}) as records
+        inner join (values {values}) as landings (landing_path, superseded_at)
             on records.landing_path = landings.landing_path
-        """
-    )
+    """
 
 
 def _quoted(text: str) -> str:

@@ -96,6 +96,9 @@ class _LandedCalls:
     def all(self, kind: str | None = None) -> list[Landing]:
         return self.zone.all(kind)
 
+    def current(self, kind: str | None = None) -> list[Landing]:
+        return self.zone.current(kind)
+
 
 def generate_landed(
     folder: str,

@@ -16,6 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from dagster_project.receiver._spool import Spool
 from dagster_project.receiver.server import Receiver, server_of
@@ -76,7 +77,9 @@ def receiving(folder: Path, *, hash_key: bytes | None = None, **options: Any) ->
         thread.join(30)
 
 
-def spans_of_the_sdk(count: int, attributes: dict[str, Any] | None = None) -> tuple[ReadableSpan, ...]:
+def spans_of_the_sdk(
+    count: int, attributes: dict[str, Any] | None = None, *, failed_with: str | None = None
+) -> tuple[ReadableSpan, ...]:
     """Make inference spans with the OpenTelemetry SDK, of 100, 101, ... input tokens."""
     memory = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource.create({"service.name": "chat-backend"}))
@@ -90,6 +93,8 @@ def spans_of_the_sdk(count: int, attributes: dict[str, Any] | None = None) -> tu
             span.set_attribute("gen_ai.usage.output_tokens", 7)
             for name, value in (attributes or {}).items():
                 span.set_attribute(name, value)
+            if failed_with:
+                span.set_status(StatusCode.ERROR, failed_with)
     return memory.get_finished_spans()
 
 

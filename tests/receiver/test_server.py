@@ -91,6 +91,7 @@ CONTENT = {
     "request_data": PROMPT,
     "response_data": PROMPT,
     "app.transcript": PROMPT + "." * 1_024,
+    "exception.message": PROMPT,
 }
 USERS = dict.fromkeys(
     (
@@ -111,13 +112,14 @@ USERS = dict.fromkeys(
 def test_prompts_and_users_are_not_even_spooled(tmp_path: Path):
     content = CONTENT | USERS
     with receiving(tmp_path / "spool") as live:
-        exporter_to(live.url).export(spans_of_the_sdk(1, content))
+        exporter_to(live.url).export(spans_of_the_sdk(1, content, failed_with=PROMPT))
         live.post(_export(1, **content))
         nested = orjson.loads(_export(2))
         values = [{"key": name, "value": {"stringValue": text}} for name, text in content.items()]
         nested["resourceSpans"][0]["scopeSpans"][0]["spans"][0] |= {
             "attributes": [{"key": "app", "value": {"kvlistValue": {"values": values}}}],
             "events": [{"name": PROMPT}],
+            "status": {"code": 2, "message": PROMPT},
             "transcript": PROMPT,
         }
         assert live.post(orjson.dumps(nested)).status_code == 200
@@ -127,6 +129,7 @@ def test_prompts_and_users_are_not_even_spooled(tmp_path: Path):
     assert b"ada@example.org" not in stored
     rows = live.pulled(tmp_path).rows()
     assert [(row["user_id"], row["tokenledger_user_pseudonym"]) for row in rows] == [(None, None)] * 3
+    assert [row["status_code"] for row in rows] == [2, None, 2]
 
 
 @pytest.mark.parametrize("name", ["user.id", "llm.user", "langfuse.user.id", "app.userName"])

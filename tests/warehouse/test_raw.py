@@ -1,13 +1,17 @@
 """Landing files as views of the warehouse: only what the manifest names, typed when there is nothing."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from dagster_project.sources import discover
+from dagster_project.sources._connector import Batch, Connector, Entity, InputIdentity, InputPull, SourceOptions
+from dagster_project.warehouse.landing import LANDING_COLUMNS, LandingZone, pull_source
 from dagster_project.warehouse.raw import history_table, raw_table, record_landings, refresh_views
 from tests.sources.pulling import Pulled, pull
 
@@ -79,6 +83,53 @@ def test_file_that_no_manifest_names_is_not_read(con: duckdb.DuckDBPyConnection,
     file.with_name("f" * 32 + ".parquet").write_bytes(file.read_bytes())
     refresh_views(con, pulled.zone, [discover()["table_files"]])
     assert con.execute("select count(*) from raw.raw_table_files__calls").fetchall() == [(2,)]
+
+
+def _with(connector: Connector, name: str) -> Connector:
+    """The connector, grown by a column of whole numbers."""
+    [entity] = connector.entities
+    return replace(connector, entities=(replace(entity, schema=entity.schema.append(pa.field(name, pa.int64()))),))
+
+
+def test_landings_of_before_a_column_came_lack_it(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    connector = discover()["table_files"]
+    pulled = _pull(tmp_path, CALLS)
+    refresh_views(con, pulled.zone, [_with(connector, "seats_count")])
+    rows = "select call_id, input_tokens, seats_count, event_date, typeof(event_date) from raw.raw_table_files__calls"
+    assert sorted(con.execute(rows).fetchall()) == [
+        ("a", 5, None, date(2026, 7, 1), "DATE"),
+        ("b", 7, None, date(2026, 7, 2), "DATE"),
+    ]
+    refresh_views(con, pulled.zone, [connector])
+    columns = [item[0] for item in con.execute("describe raw.raw_table_files__calls").fetchall()]
+    assert columns == [*LANDING_COLUMNS.names, *connector.entities[0].schema.names, "event_date"]
+
+
+def test_landings_of_before_and_after_a_column_came_stand_together(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    """A column that is gone stays in the former files, and is not shown."""
+    zone = LandingZone(tmp_path / "landing")
+    for hour, names in enumerate((("kept", "gone"), ("kept", "new"))):
+        records = pa.RecordBatch.from_pydict({name: pa.array([hour], pa.int64()) for name in names})
+        batch = Batch("things", records, pa.array([0], pa.int64()), 1)
+        inputs = [InputPull(f"{hour}", "", lambda: InputIdentity("", 1), lambda batch=batch: iter([batch]))]  # type: ignore[misc]
+        entity = Entity("things", records.schema)
+        connector = Connector("fake", "usage", (entity,), SourceOptions, lambda *_, inputs=inputs: iter(inputs))  # type: ignore[misc]
+        now = datetime(2026, 10, 1, hour, tzinfo=UTC)
+        pull_source(zone, connector, SourceOptions(name="feed", kind="fake"), now=now)
+    refresh_views(con, zone, [connector])
+    assert sorted(con.execute("select kept, new from raw.raw_fake__things").fetchall()) == [(0, None), (1, 1)]
+
+
+def test_versions_of_before_a_column_came_lack_it_in_the_history(con: duckdb.DuckDBPyConnection, tmp_path: Path):
+    _land_prices(tmp_path, "2.00", month=1)
+    pulled = _land_prices(tmp_path, "3.00", month=2)
+    connector = _with(discover()["contract_files"], "rank_index")
+    refresh_views(con, pulled.zone, [connector])
+    versions = f"""
+        select cast(unit_price * 1000000 as integer), rank_index, month(superseded_at)
+        from raw.{history_table(connector, connector.entities[0])} order by landed_at
+    """
+    assert con.execute(versions).fetchall() == [(2, None, 2), (3, None, None)]
 
 
 def test_landings_are_mirrored_row_for_row_and_replaced(con: duckdb.DuckDBPyConnection, tmp_path: Path):
