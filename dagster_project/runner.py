@@ -18,7 +18,7 @@ from dagster_project.publish.assets import stale_periods
 from dagster_project.schedules import BUILD_WAREHOUSE, EXPORT_TABLES, INGEST_SOURCES
 from dagster_project.settings import PROJECT_ROOT, Settings
 from dagster_project.warehouse import restatement
-from dagster_project.warehouse.connection import open_warehouse, writer_lock
+from dagster_project.warehouse.connection import kept_open, open_warehouse
 from dagster_project.warehouse.run_window import range_tags
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -62,7 +62,7 @@ def run_main_job(settings: Settings, progress: Progress) -> RunOutcome:
     One run at a time writes a state directory; a second one waits for the first and then builds what is left.
     """
     outcome = RunOutcome()
-    with writer_lock(settings), dagster_instance(settings) as instance:
+    with kept_open(settings), dagster_instance(settings) as instance:
         defs = build_defs(settings=settings, resources={"progress": progress})
         _execute(defs, INGEST_SOURCES, instance, outcome, {})
         with open_warehouse(settings) as con:

@@ -31,6 +31,16 @@ def writer_lock(settings: Settings) -> FileLock:
 
 
 @contextmanager
+def kept_open(settings: Settings) -> Iterator[None]:
+    """Keep the warehouse open, so that opening it is free, for whoever holds the lock over many steps.
+
+    Opening reads the catalogue, and the last one to close writes the log into the file.
+    """
+    with writer_lock(settings), duckdb.connect(str(settings.warehouse_path)):
+        yield
+
+
+@contextmanager
 def open_warehouse(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the warehouse for writing, alone, and close it afterwards.
 

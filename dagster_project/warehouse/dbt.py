@@ -331,6 +331,7 @@ class DbtProject:
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - 1.5 s that a mere import must not cost
 
         self._settings.state_dir.mkdir(parents=True, exist_ok=True)
+        _name_flags_without_looking_for_their_module()
         with _environment(export_environment(self._settings)):
             runner = dbtRunner(manifest=manifest)
             try:
@@ -444,6 +445,17 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)  # noqa: TID251
             else:
                 os.environ[name] = value  # noqa: TID251
+
+
+@cache
+def _name_flags_without_looking_for_their_module() -> None:
+    """Spare dbt the search, six times per invocation and through the source of every frame of the stack, for a name.
+
+    It is the name of the module that declared a flag of behaviour, which stands in the warning that the flag is off.
+    """
+    from dbt_common.behavior_flags import BehaviorFlagRendered  # noqa: PLC0415 - as above
+
+    BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")
 
 
 def _close_connections() -> None:
