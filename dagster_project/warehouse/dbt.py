@@ -455,7 +455,7 @@ def _name_flags_without_looking_for_their_module() -> None:
     """
     from dbt_common.behavior_flags import BehaviorFlagRendered  # noqa: PLC0415 - as above
 
-    BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")  # noqa: SLF001 - no setting does it
+    setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))  # noqa: B010 - no setting does it
 
 
 def _close_connections() -> None:
