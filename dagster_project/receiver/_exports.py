@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from dagster_project.sources._otlp import is_content, with_pseudonym
-from dagster_project.sources.otlp_files import LINE_LIMIT_BYTES, is_left_out, without_content
+from dagster_project.sources.otlp_files import LINE_LIMIT_BYTES, is_left_out, stored_value, without_content
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -148,10 +148,8 @@ def _stored(attributes: Iterable[Any]) -> _Attributes:
         if not name or not isinstance(name, str):
             continue
         value = item.get("value")
-        if is_left_out(name, value):
-            continue
-        is_nested = isinstance(value, dict) and ("kvlistValue" in value or "arrayValue" in value)
-        stored.append({"key": name, "value": without_content(value)} if is_nested else item)
+        if not is_left_out(name, value):
+            stored.append({"key": name, "value": stored_value(name, value)})
     return stored
 
 

@@ -392,6 +392,11 @@ def is_left_out(name: str, value: Any) -> bool:  # noqa: ANN401 - JSON
         return True
 
 
+def stored_value(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Give what is stored of the value, in OTLP/JSON, of an attribute that is not left out."""
+    return value if name in _ATTRIBUTES else without_content(value)
+
+
 class _BadSpanError(ValueError):
     """A span that cannot be read: reason_code and reason."""
 
@@ -419,7 +424,7 @@ def _fill(row: list[Any], attributes: list[dict[str, Any]]) -> dict[str, Any]:
             if is_user_id(name):
                 row[_OTHER_USER_PLACE] = user_of(value) or row[_OTHER_USER_PLACE]
             elif not is_user(name) and not is_left_out(name, value):
-                others[name] = _plain(value)
+                others[name] = _plain(without_content(value))
         elif value:
             place, read = known
             (content,) = value.values()
@@ -497,9 +502,21 @@ def without_content(value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - JSON
         }
     if isinstance(value, list):
         return [without_content(item, depth + 1) for item in value if not _is_left_out(item)]
-    if isinstance(value, str) and len(value) > _UNKNOWN_LIMIT:
-        return f"({len(value):,} characters)"
+    if isinstance(value, str):
+        return f"({len(value):,} characters)" if len(value) > _UNKNOWN_LIMIT else _without_inner_content(value, depth)
     return value
+
+
+def _without_inner_content(text: str, depth: int) -> str:
+    """Leave content and users out of a text that is JSON, as metadata often are."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    kept = without_content(value, depth + 1)
+    return text if kept == value else readable(kept).decode()
 
 
 def _is_private(name: str) -> bool:

@@ -92,6 +92,7 @@ CONTENT = {
     "response_data": PROMPT,
     "app.transcript": PROMPT + "." * 1_024,
     "exception.message": PROMPT,
+    "metadata": orjson.dumps({"prompt": PROMPT, "user_id": "ada@example.org", "plan": "gold"}).decode(),
 }
 USERS = dict.fromkeys(
     (
@@ -130,6 +131,7 @@ def test_prompts_and_users_are_not_even_spooled(tmp_path: Path):
     rows = live.pulled(tmp_path).rows()
     assert [(row["user_id"], row["tokenledger_user_pseudonym"]) for row in rows] == [(None, None)] * 3
     assert [row["status_code"] for row in rows] == [2, None, 2]
+    assert [orjson.loads(row["attributes_json"])["metadata"] for row in rows[:2]] == ['{"plan":"gold"}'] * 2
 
 
 @pytest.mark.parametrize("name", ["user.id", "llm.user", "langfuse.user.id", "app.userName"])

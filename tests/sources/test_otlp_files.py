@@ -199,6 +199,8 @@ def test_otlp_files_name_what_is_no_trace_export(tmp_path: Path):
         [{"key": "app", "value": {"kvlistValue": {"values": [{"key": "prompt", "value": {"stringValue": "SECRET"}}]}}}],
         [{"key": "app.transcript", "value": {"stringValue": "SECRET" * 200}}],
         [{"key": "llm.openai.messages", "value": {"stringValue": "SECRET"}}],
+        [{"key": "metadata", "value": {"stringValue": '{"plan": "gold", "user_id": "SECRET"}'}}],
+        [{"key": "metadata", "value": {"stringValue": '[{"input": "SECRET"}]'}}],
     ],
 )
 def test_otlp_files_take_content_out_of_rejected_spans(tmp_path: Path, attributes: object):
