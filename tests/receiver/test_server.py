@@ -392,7 +392,7 @@ def test_a_body_of_unknown_length_holds_what_has_come(tmp_path: Path):
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/tra", HEAD])
 def test_a_connection_that_asks_nothing_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes):
-    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.5)
     with receiving(tmp_path / "spool") as live, _raw(live, sent) as idle:
         assert idle.recv(1_000) == b""
         assert live.post(_export(1)).status_code == 200

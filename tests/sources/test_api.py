@@ -29,7 +29,7 @@ from tests.sources.web import Answer
 
 KEY = "sk-admin-very-secret"
 NEXT_TOKEN = token_pages("next_page", "page", "has_more")
-QUICK = HttpOptions(timeout_seconds=0.5, pause_seconds=0, attempt_count=3)
+QUICK = HttpOptions(timeout_seconds=2, pause_seconds=0, attempt_count=3)
 
 
 class _Slept(list[float]):

@@ -79,7 +79,7 @@ def _api(url: str) -> dict[str, Any]:
     return {
         "region": "us-east-1", "access_key_id": "AKIDEXAMPLE", "key": SECRET, "session_token": "session-secret",
         "url": url, "bedrock_url": url, "start_date": "2026-07-01", "requests_per_minute": 1e9,
-        "http": {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3},
+        "http": {"timeout_seconds": 2, "pause_seconds": 0, "attempt_count": 3},
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -134,13 +135,14 @@ def test_fetch_reads_every_member_of_compressed_content(tmp_path: Path):
 @pytest.mark.parametrize("compression", ["identity", "gzip"])
 def test_fetch_bounds_content_that_trickles(tmp_path: Path, compression: str):
     options = HttpOptions(timeout_seconds=1, total_seconds=0.2, pause_seconds=0, attempt_count=3)
-    body = gzip.compress(b"[" + b" " * 99) if compression == "gzip" else b"[" + b" " * 99
-    slow = Answer(body=body, byte_seconds=0.02, headers={"Content-Encoding": compression})
+    text = b'"%s"' % os.urandom(100).hex().encode()
+    body = gzip.compress(text) if compression == "gzip" else text
+    slow = Answer(body=body, byte_seconds=0.1, headers={"Content-Encoding": compression})
     started = time.monotonic()
     with serving(slow) as web, pytest.raises(TransientSourceError, match=r"1 time: no whole answer after 0\.2 s"):
         _fetched(web, tmp_path, options)
-    # Uncompressed the 100 bytes take two seconds.
-    assert time.monotonic() - started < 0.9
+    # The 202 bytes take 20 seconds, compressed to 100 at least ten.
+    assert time.monotonic() - started < 5
 
 
 def test_fetch_makes_no_try_whose_pause_would_outlast_the_time_for_all(tmp_path: Path):

@@ -13,7 +13,7 @@ from tests.sources.api_server import Call, api_server, keyed, reply, truncated
 from tests.sources.pulling import FIXTURES, pull
 from tests.sources.web import Answer
 
-QUICK = {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3}
+QUICK = {"timeout_seconds": 2, "pause_seconds": 0, "attempt_count": 3}
 TOKEN = "prometheus-secret-token"  # noqa: S105 - of a server of the test
 NOON = datetime(2026, 7, 2, 12, tzinfo=UTC)
 PATH = "/api/v1/query_range"

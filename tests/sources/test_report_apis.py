@@ -54,7 +54,7 @@ def _options(kind: str, server: ApiServer, on_drift: str = "reject", **api: Any)
         "key": EnvironmentText.of(key, ("VENDOR_ADMIN_KEY",)),
         "start_date": "2026-07-01",
         "requests_per_minute": 10**9,
-        "http": {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3},
+        "http": {"timeout_seconds": 2, "pause_seconds": 0, "attempt_count": 3},
         **api,
     }
     return {"name": "feed", "kind": kind, "billing_account_id": "org-1", "on_drift": on_drift, "api": asked}

@@ -54,7 +54,7 @@ def _series(call: Call) -> Answer:
 
 
 def _options(url: str, **api: Any) -> dict[str, Any]:  # noqa: ANN401 - any option
-    http = {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 2}
+    http = {"timeout_seconds": 2, "pause_seconds": 0, "attempt_count": 2}
     given = {"url": url, "project": "prod", "key": "token", "start_date": "2026-07-01", "requests_per_minute": 1e9}
     return {"api": {**given, "http": http, **api}}
 

@@ -135,5 +135,5 @@ def azure_api(url: str, secret: object = AZURE_SECRET) -> dict[str, Any]:
     return {
         "url": url, "login_url": url, "resource_id": AZURE_ACCOUNT, "tenant_id": "tenant", "client_id": "app",
         "key": secret, "start_date": "2026-07-01", "requests_per_minute": 10**9,
-        "http": {"timeout_seconds": 0.5, "pause_seconds": 0, "attempt_count": 3},
+        "http": {"timeout_seconds": 2, "pause_seconds": 0, "attempt_count": 3},
     }  # fmt: skip
