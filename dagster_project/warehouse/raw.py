@@ -58,10 +58,11 @@ def refresh_views(con: duckdb.DuckDBPyConnection, zone: LandingZone, connectors:
             columns = [*LANDING_COLUMNS, *entity.schema]
             if entity.day_column is not None:
                 columns.append(pa.field("event_date", pa.date32()))
+            of_one_shape = _have_one_shape(zone.current(connector.kind), entity)
             paths = zone.file_paths(connector.kind, entity.name)
-            records = _records(columns, paths, of_one_shape=_have_one_shape(zone.current(connector.kind), entity))
-            _view(con, raw_table(connector, entity), records)
-            rejects = _records(list(REJECT_SCHEMA), zone.reject_paths(connector.kind, entity.name))
+            _view(con, raw_table(connector, entity), _records(columns, paths, of_one_shape=of_one_shape))
+            paths = zone.reject_paths(connector.kind, entity.name)
+            rejects = _records(list(REJECT_SCHEMA), paths, of_one_shape=of_one_shape)
             _view(con, f"{raw_table(connector, entity)}_rejected", rejects)
             if connector.feed == "rates":
                 _view(con, history_table(connector, entity), _history(columns, zone.all(connector.kind), entity))
@@ -126,12 +127,12 @@ def _view(con: duckdb.DuckDBPyConnection, name: str, body: str) -> None:
 
 
 def _have_one_shape(landings: Iterable[Landing], entity: Entity) -> bool:
-    """Say whether an entity's landings all have the columns that it has now."""
-    expected = columns_sha256(entity)
-    return all(item.columns_sha256 == expected for item in landings if item.entity == entity.name)
+    """Say whether an entity's landings, withdrawals aside, all have the columns that it has now."""
+    landings = [item for item in landings if item.entity == entity.name and not item.is_withdrawal]
+    return {item.columns_sha256 for item in landings} <= {columns_sha256(entity)}
 
 
-def _records(columns: list[pa.Field], paths: Iterable[object], *, of_one_shape: bool = True, options: str = "") -> str:
+def _records(columns: list[pa.Field], paths: Iterable[object], *, of_one_shape: bool, options: str = "") -> str:
     """Select columns of landing files.
 
     Args:
@@ -170,7 +171,7 @@ def _history(columns: list[pa.Field], landings: list[Landing], entity: Entity) -
             known = found.get(str(file.path), end)
             found[str(file.path)] = max(end, known) if end and known else None
     if not found:
-        return _records([*columns, pa.field("superseded_at", pa.timestamp("us", tz="UTC"))], [])
+        return _records([*columns, pa.field("superseded_at", pa.timestamp("us", tz="UTC"))], [], of_one_shape=True)
     path = pa.field("landing_path", pa.string())
     records = _records(
         [*columns, path], found, of_one_shape=_have_one_shape(landings, entity), options=f", filename = '{path.name}'"

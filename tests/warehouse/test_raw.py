@@ -118,6 +118,7 @@ def test_landings_of_before_and_after_a_column_came_stand_together(con: duckdb.D
         pull_source(zone, connector, SourceOptions(name="feed", kind="fake"), now=now)
     refresh_views(con, zone, [connector])
     assert sorted(con.execute("select kept, new from raw.raw_fake__things").fetchall()) == [(0, None), (1, 1)]
+    assert con.execute("select count(*) from raw.raw_fake__things_rejected").fetchall() == [(0,)]
 
 
 def test_versions_of_before_a_column_came_lack_it_in_the_history(con: duckdb.DuckDBPyConnection, tmp_path: Path):
