@@ -244,7 +244,7 @@ def test_tests_without_arguments_run_every_check_in_order(here: Machine):
         ["ruff", "format", "--check"],
         ["mypy"],
         ["sqlfluff", "lint", "--disable-progress-bar", "--processes", "2", "dbt_project/models", "sql"],
-        ["pytest", "-n", "3", "--dist", "loadscope", "--no-loadscope-reorder"],
+        ["pytest", "-n", "3", "--dist", "loadscope", "--no-loadscope-reorder", "--max-worker-restart", "0"],
     ]
 
 

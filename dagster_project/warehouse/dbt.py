@@ -449,9 +449,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @cache
 def _name_flags_without_looking_for_their_module() -> None:
-    """Spare dbt the search, six times per invocation and through the source of every frame of the stack, for a name.
+    """Spare dbt the search for a name, at each invocation and flag of behaviour, through the source of the whole stack.
 
-    It is the name of the module that declared a flag of behaviour, which stands in the warning that the flag is off.
+    It is the name of the module that declared the flag, which stands in the warning that the flag is off.
     """
     from dbt_common.behavior_flags import BehaviorFlagRendered  # noqa: PLC0415 - as above
 
