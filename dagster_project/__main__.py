@@ -33,7 +33,8 @@ CHECKS = (
     ("mypy",),
     ("sqlfluff", "lint", "--disable-progress-bar", "--processes", "2", "dbt_project/models", "sql"),
     # One worker more than the smallest machine has cores, for tests wait for servers and disks; a module's tests share
-    # the companies that it builds. A worker that a hanging test ends is not replaced: its successor would begin that test again.
+    # the companies that it builds. A worker that a hanging test ends is not replaced: the next would begin that test
+    # again.
     ("pytest", "-n", "3", "--dist", "loadscope", "--no-loadscope-reorder", "--max-worker-restart", "0"),
 )
 
